@@ -1,0 +1,64 @@
+// Package audit owns the record: what an event is and which kinds there are.
+// Events are appended in the same transaction as the change they describe and
+// are never edited. The package decides nothing and stores nothing itself.
+package audit
+
+import "time"
+
+// Kind names what happened. Kinds are part of the export format: they are added,
+// never renamed.
+type Kind string
+
+const (
+	// RequestCreated is written with the request itself, before anybody is told.
+	RequestCreated Kind = "request.created"
+	// RequestApproved is written once per target that policy allows. It names the
+	// policy and its version, and is not a claim that anything is open yet.
+	RequestApproved Kind = "request.approved"
+	// RequestDenied is written once per target that policy or the machine's
+	// network rules out.
+	RequestDenied Kind = "request.denied"
+	// RequestCancelled is written when a request is taken back before a decision.
+	RequestCancelled Kind = "request.cancelled"
+	// RuleCreated is written after ARM confirmed the allow rule in one NSG.
+	RuleCreated Kind = "rule.created"
+	// AccessOpened is written once every NSG on the way to the target lets the
+	// requester in. It follows the RuleCreated events.
+	AccessOpened Kind = "access.opened"
+	// RevokeAsked is written when somebody ends access early; the rule may exist
+	// for a moment longer.
+	RevokeAsked Kind = "access.revoke-asked"
+	// AccessOverdue is written when the sweep finds a target open past its time, which
+	// means that the wake-up was lost. The removal follows.
+	AccessOverdue Kind = "access.overdue"
+	// RuleRemoved is written after ARM confirmed that the allow rule is gone from
+	// one NSG.
+	RuleRemoved Kind = "rule.removed"
+	// RuleRemovalFailed is written when ARM refuses to remove a rule for good (a
+	// lock, a missing permission). The removal is tried again at every sweep.
+	RuleRemovalFailed Kind = "rule.removal-failed"
+	// AccessExpired and AccessRevoked close the record of a target, after every
+	// rule of it was confirmed gone.
+	AccessExpired Kind = "access.expired"
+	AccessRevoked Kind = "access.revoked"
+	// AccessFailed closes the record of a target that was approved but could not
+	// be opened.
+	AccessFailed Kind = "access.failed"
+)
+
+// System is the actor of everything jitgate does by itself.
+const System = "jitgate"
+
+// Event is one line of a request's record.
+type Event struct {
+	Sequence int       // 1, 2, 3… within the request, without gaps
+	At       time.Time // UTC
+	Kind     Kind
+	Actor    string // object id of a person or application, or [System]
+	Name     string // how the actor was called at that time; for reading only
+	VM       string // ARM id of the target, empty when the event is about the whole request
+	NSG      string // ARM id, for rule events
+	Rule     string // name of the security rule, for rule events
+	Policy   string // scope and version of the policy that decided
+	Text     string // one sentence for people
+}
