@@ -1,0 +1,236 @@
+package accesstest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"jitgate/internal/access"
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
+)
+
+// ErrCrashed is what a dead process would see, if it could.
+var ErrCrashed = errors.New("the process died")
+
+// Crash kills the process at its n-th effect on the outside world. From then on
+// every port answers ErrCrashed, so nothing that the use case would do in an error
+// path takes effect either: SIGKILL runs no defer.
+type Crash struct {
+	At    int  // which effect, counted from 1; 0 = never
+	After bool // die after the effect instead of before it
+
+	mu    sync.Mutex
+	count int
+	dead  bool
+	trace []string
+}
+
+// Effects is how many effects were counted.
+func (c *Crash) Effects() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count
+}
+
+// Died reports whether the process is dead, and at which effect.
+func (c *Crash) Died() (bool, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead {
+		return false, ""
+	}
+	return true, c.trace[len(c.trace)-1]
+}
+
+// Service returns the service with its ports wrapped.
+func (c *Crash) Service(s *access.Service) *access.Service {
+	mortal := *s
+	mortal.Store = &mortalStore{s.Store, c}
+	mortal.Queue = &mortalQueue{s.Queue, c}
+	mortal.Network = &mortalNetwork{s.Network, c}
+	mortal.Policies = &mortalPolicies{s.Policies, c}
+	return &mortal
+}
+
+// look is a call without effect.
+func (c *Crash) look() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return ErrCrashed
+	}
+	return nil
+}
+
+// effect runs a call that changes something, and dies before or after it if this
+// is the one.
+func (c *Crash) effect(name string, do func() error) error {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return ErrCrashed
+	}
+	c.count++
+	c.trace = append(c.trace, name)
+	mine := c.count == c.At
+	if mine && !c.After {
+		c.dead = true
+		c.mu.Unlock()
+		return ErrCrashed
+	}
+	c.mu.Unlock()
+	err := do()
+	if mine {
+		c.mu.Lock()
+		c.dead = true
+		c.mu.Unlock()
+		return ErrCrashed
+	}
+	return err
+}
+
+type mortalStore struct {
+	access.Store
+	c *Crash
+}
+
+func (m *mortalStore) InsertRequest(ctx context.Context, r access.Request, e []audit.Event) error {
+	return m.c.effect("insert request", func() error { return m.Store.InsertRequest(ctx, r, e) })
+}
+
+func (m *mortalStore) Request(ctx context.Context, id string) (access.Request, error) {
+	if err := m.c.look(); err != nil {
+		return access.Request{}, err
+	}
+	return m.Store.Request(ctx, id)
+}
+
+func (m *mortalStore) UpdateRequest(ctx context.Context, id string, change func(*access.Request) ([]audit.Event, error)) (r access.Request, err error) {
+	err = m.c.effect("update request", func() error {
+		var inner error
+		r, inner = m.Store.UpdateRequest(ctx, id, change)
+		return inner
+	})
+	return r, err
+}
+
+func (m *mortalStore) WithdrawRequest(ctx context.Context, id string) error {
+	return m.c.effect("withdraw request", func() error { return m.Store.WithdrawRequest(ctx, id) })
+}
+
+func (m *mortalStore) List(ctx context.Context, q access.Query) (access.Page, error) {
+	if err := m.c.look(); err != nil {
+		return access.Page{}, err
+	}
+	return m.Store.List(ctx, q)
+}
+
+func (m *mortalStore) PutGrants(ctx context.Context, id armid.ID, grants []access.Grant) (n int64, now []access.Grant, err error) {
+	err = m.c.effect("put grants", func() error {
+		var inner error
+		n, now, inner = m.Store.PutGrants(ctx, id, grants)
+		return inner
+	})
+	return n, now, err
+}
+
+func (m *mortalStore) SetWakeUp(ctx context.Context, id armid.ID, request string, sequence int64) error {
+	return m.c.effect("set wake-up", func() error { return m.Store.SetWakeUp(ctx, id, request, sequence) })
+}
+
+func (m *mortalStore) Touch(ctx context.Context, id armid.ID) (n int64, err error) {
+	err = m.c.effect("touch", func() error {
+		var inner error
+		n, inner = m.Store.Touch(ctx, id)
+		return inner
+	})
+	return n, err
+}
+
+func (m *mortalStore) Head(ctx context.Context, id armid.ID) (access.Head, error) {
+	if err := m.c.look(); err != nil {
+		return access.Head{}, err
+	}
+	return m.Store.Head(ctx, id)
+}
+
+func (m *mortalStore) Book(ctx context.Context, id armid.ID) (access.Book, error) {
+	if err := m.c.look(); err != nil {
+		return access.Book{}, err
+	}
+	return m.Store.Book(ctx, id)
+}
+
+func (m *mortalStore) Settle(ctx context.Context, id armid.ID, s access.Settlement) error {
+	return m.c.effect("settle", func() error { return m.Store.Settle(ctx, id, s) })
+}
+
+func (m *mortalStore) Books(ctx context.Context, f func(access.Book) error) error {
+	if err := m.c.look(); err != nil {
+		return err
+	}
+	return m.Store.Books(ctx, f)
+}
+
+type mortalQueue struct {
+	access.Queue
+	c *Crash
+}
+
+func (m *mortalQueue) Evaluate(ctx context.Context, request string) error {
+	return m.c.effect("send evaluate", func() error { return m.Queue.Evaluate(ctx, request) })
+}
+
+func (m *mortalQueue) Enforce(ctx context.Context, id armid.ID, generation int64) error {
+	return m.c.effect("send enforce", func() error { return m.Queue.Enforce(ctx, id, generation) })
+}
+
+func (m *mortalQueue) EnforceAt(ctx context.Context, id armid.ID, request string, at time.Time) (n int64, err error) {
+	err = m.c.effect("schedule", func() error {
+		var inner error
+		n, inner = m.Queue.EnforceAt(ctx, id, request, at)
+		return inner
+	})
+	return n, err
+}
+
+func (m *mortalQueue) CancelWakeUp(ctx context.Context, sequence int64) error {
+	return m.c.effect("cancel", func() error { return m.Queue.CancelWakeUp(ctx, sequence) })
+}
+
+type mortalNetwork struct {
+	access.Network
+	c *Crash
+}
+
+func (m *mortalNetwork) Locate(ctx context.Context, vm armid.ID) (access.Machine, error) {
+	if err := m.c.look(); err != nil {
+		return access.Machine{}, err
+	}
+	return m.Network.Locate(ctx, vm)
+}
+
+func (m *mortalNetwork) Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (o access.Outcome, err error) {
+	err = m.c.effect("match", func() error {
+		var inner error
+		o, inner = m.Network.Match(ctx, id, plan)
+		return inner
+	})
+	return o, err
+}
+
+type mortalPolicies struct {
+	access.Policies
+	c *Crash
+}
+
+func (m *mortalPolicies) Policy(ctx context.Context, scope armid.ID) (policy.Policy, error) {
+	if err := m.c.look(); err != nil {
+		return policy.Policy{}, err
+	}
+	return m.Policies.Policy(ctx, scope)
+}

@@ -1,0 +1,131 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"jitgate/internal/audit"
+)
+
+// recordRequest writes the fates of a request's grants in one NSG into its record.
+func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates []fate) error {
+	at := p.now()
+	leaving := false
+	r, err := p.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
+		rec := record{at: at, by: jitgate}
+		leaving = false
+		for i := range r.Targets {
+			t := &r.Targets[i]
+			before := t.State
+			if err := p.recordTarget(t, i, grants, fates, &rec); err != nil {
+				return nil, err
+			}
+			leaving = leaving || before.Live() && !t.State.Live()
+		}
+		return rec.events, nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil // a grant without a request was only ever to be closed
+	}
+	if err != nil || !leaving {
+		return err
+	}
+	// A target that ends here may have rules left in its other NSG. Only the moment of
+	// leaving triggers this, or two NSGs that both refuse the removal would nudge each
+	// other for ever; what gets lost here is found by the sweep.
+	return p.withdraw(ctx, &r)
+}
+
+// recordTarget applies what ARM confirmed about one target in this NSG. Several
+// grants (one per protocol) make up its opening: it is open when all are, and
+// closed when none is left.
+func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, rec *record) error {
+	o := t.opening(p.book.NSG)
+	if o == nil {
+		return nil
+	}
+	mine, open, closed := 0, 0, 0
+	var failed Reason
+	for _, i := range grants {
+		if p.book.Grants[i].Target != index {
+			continue
+		}
+		f := fates[i]
+		mine++
+		switch {
+		case f.open:
+			open++
+		case f.failed.Code != "":
+			failed = f.failed
+		case f.closed:
+			closed++
+		case f.refused != nil:
+			rec.add(audit.RuleRemovalFailed, t, audit.Event{NSG: o.NSG.String(), Rule: p.book.Grants[i].Rule,
+				Text: "Azure refuses to remove the rule; it will be tried again."})
+		}
+	}
+	switch {
+	case mine == 0:
+		return nil
+	case failed.Code != "":
+		o.Closed = open == 0
+		if err := t.fail(failed, rec); err != nil {
+			return err
+		}
+	case open == mine && !o.Open:
+		o.Open = true
+		for _, rule := range o.Rules {
+			rec.add(audit.RuleCreated, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name,
+				Text: "The allow rule is in the NSG until " + t.ExpiresAt.Format(time.RFC3339) + "."})
+		}
+	case closed == mine && !o.Closed:
+		o.Closed = true
+		for _, rule := range o.Rules {
+			rec.add(audit.RuleRemoved, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: "The allow rule is gone from the NSG."})
+		}
+	}
+	return t.advance(o, rec)
+}
+
+// advance makes the moves that the confirmations about one opening allow.
+func (t *Target) advance(o *Opening, rec *record) error {
+	if t.State == Approved && t.allOpen() {
+		t.OpenedAt = rec.at
+		rec.add(audit.AccessOpened, t, audit.Event{Text: "Open until " + t.ExpiresAt.Format(time.RFC3339) + "."})
+		return t.Apply(Confirm)
+	}
+	if t.State == Approved && o.Closed {
+		return t.fail(Reason{NotOpenedInTime, "The access could not be opened before its time was over; ask again."}, rec)
+	}
+	if t.State == Active && o.Closed {
+		if err := t.Apply(Expire); err != nil {
+			return err
+		}
+	}
+	if t.State != Closing || !t.allClosed() {
+		return nil
+	}
+	t.EndedAt = rec.at
+	kind, text := audit.AccessExpired, "Closed at the end of its time. Connections that were open go on until they end."
+	if t.Ending == Revoked {
+		kind, text = audit.AccessRevoked, "Closed before its time. Connections that were open go on until they end."
+	}
+	rec.add(kind, t, audit.Event{Text: text})
+	return t.Apply(Complete)
+}
+
+// fail ends a target whose rule cannot be where it should be. One that never was
+// open has failed; one that was is closed, as revoked, with the reason.
+func (t *Target) fail(why Reason, rec *record) error {
+	if !t.State.Live() {
+		return nil
+	}
+	t.Reason = why
+	rec.add(audit.AccessFailed, t, audit.Event{Text: why.Sentence})
+	if t.State == Active {
+		return t.Apply(Revoke)
+	}
+	t.EndedAt = rec.at
+	return t.Apply(Fail)
+}

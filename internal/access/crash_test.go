@@ -1,0 +1,285 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"jitgate/internal/access"
+	"jitgate/internal/access/accesstest"
+	"jitgate/internal/armid"
+	"jitgate/internal/nsg"
+)
+
+// settleDown is what happens after any accident: a living process gets the messages
+// that are left, and the sweep runs.
+func (w *world) settleDown() {
+	w.tb.Helper()
+	w.deliver()
+	w.sweep()
+	w.sweep()
+}
+
+// wantSafe checks what must hold at rest whatever happened: a rule of ours exists
+// exactly where a live grant wants it, and every request is at rest too.
+func (w *world) wantSafe() {
+	w.tb.Helper()
+	wanted := map[string]map[string]bool{}
+	page, err := w.service.Store.List(ctx, access.Query{Limit: 200})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	for _, r := range page.Requests {
+		for _, t := range r.Targets {
+			if !t.State.Ended() && t.State != access.Active {
+				w.tb.Errorf("request %s is stuck in %s", r.ID, t.State)
+			}
+			if t.State != access.Active {
+				continue
+			}
+			if !w.clock.Now().Before(t.ExpiresAt) {
+				w.tb.Errorf("request %s is open past its time", r.ID)
+			}
+			for _, o := range t.Openings {
+				for _, rule := range o.Rules {
+					if wanted[o.NSG.Key()] == nil {
+						wanted[o.NSG.Key()] = map[string]bool{}
+					}
+					wanted[o.NSG.Key()][rule.Name] = true
+				}
+			}
+		}
+	}
+	for _, id := range []armid.ID{nicNSG, subnetNSG} {
+		rules := w.network.Rules(id)
+		for name := range rules {
+			if !wanted[id.Key()][name] {
+				w.tb.Errorf("%s holds %s, which no live grant wants", id.Name(), name)
+			}
+		}
+		for name := range wanted[id.Key()] {
+			if _, there := rules[name]; !there {
+				w.tb.Errorf("%s lacks %s, which an active request wants", id.Name(), name)
+			}
+		}
+	}
+}
+
+// life is one grant from the call to its end. Steps return the error that a dying
+// process leaves; what the caller was told is in accepted.
+func life(w *world, s *access.Service, revoke bool) (accepted bool, id string, err error) {
+	r, err := s.Submit(ctx, alice, "key", ask("app01"))
+	if err != nil {
+		return false, "", err
+	}
+	if err := w.deliverTo(s); err != nil {
+		return true, r.ID, err
+	}
+	if revoke {
+		if _, err := s.Revoke(ctx, r.ID, alice); err != nil {
+			return true, r.ID, err
+		}
+	} else {
+		w.clock.Advance(time.Hour)
+	}
+	return true, r.ID, w.deliverTo(s)
+}
+
+// deliverTo delivers until nothing is due or the process is dead.
+func (w *world) deliverTo(s *access.Service) error {
+	for range 1000 {
+		due := w.queue.Due(w.clock.Now())
+		if len(due) == 0 {
+			return nil
+		}
+		if err := accesstest.Deliver(ctx, s, due[0]); err != nil {
+			return err
+		}
+		w.queue.Drop(due[0])
+	}
+	w.tb.Fatal("messages breed messages")
+	return nil
+}
+
+// TestKilledAtAnyStep kills the process before and after each of its effects, with
+// and without the loss of all messages that were under way, and lets a new process
+// and the sweep take over. Nothing accepted may be lost, nothing may stay open.
+func TestKilledAtAnyStep(t *testing.T) {
+	for _, revoke := range []bool{false, true} {
+		whole := &accesstest.Crash{}
+		w := newWorld(t)
+		if _, _, err := life(w, whole.Service(w.service), revoke); err != nil {
+			t.Fatal(err)
+		}
+		if whole.Effects() < 15 {
+			t.Fatalf("only %d effects; is everything counted?", whole.Effects())
+		}
+		for at := 1; at <= whole.Effects(); at++ {
+			for _, after := range []bool{false, true} {
+				for _, lose := range []bool{false, true} {
+					t.Run(fmt.Sprintf("revoke=%v/effect=%d/after=%v/lose=%v", revoke, at, after, lose), func(t *testing.T) {
+						t.Parallel()
+						w := newWorld(t)
+						crash := &accesstest.Crash{At: at, After: after}
+						accepted, id, err := life(w, crash.Service(w.service), revoke)
+						died, where := crash.Died()
+						if !died || (err != nil && !errors.Is(err, accesstest.ErrCrashed)) {
+							t.Fatalf("died %v at %q: %v", died, where, err)
+						}
+						if lose {
+							w.queue.DropAll()
+						}
+						w.settleDown()
+						w.wantSafe()
+						if accepted {
+							if r := w.request(id); r.State() == access.Cancelled || r.State() == access.Denied || r.State() == access.Failed {
+								t.Errorf("died at %q: the accepted request ended as %s", where, r.State())
+							}
+						}
+						w.pass(2 * time.Hour)
+						w.settleDown()
+						w.wantSafe()
+						w.wantRules(nicNSG, 0)
+						w.wantRules(subnetNSG, 0)
+						if accepted {
+							if r := w.request(id); !r.Finished() {
+								t.Errorf("died at %q: not finished: %+v", where, r)
+							}
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestTheStoreIsLost: the rules' own word is enough to have them removed.
+func TestTheStoreIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.submit(ask("app01"))
+	w.deliver()
+	fresh := newWorld(t)
+	w.service.Store, w.service.Policies = fresh.service.Store, fresh.service.Policies
+	w.queue.DropAll()
+	if found := w.sweep(); found.Rules != 2 {
+		t.Errorf("swept %+v, want 2 rules", found)
+	}
+	w.wantRules(nicNSG, 0)
+	w.wantRules(subnetNSG, 0)
+}
+
+func TestTheSweepLeavesHealthyThingsAlone(t *testing.T) {
+	w := newWorld(t)
+	w.submit(ask("app01"))
+	w.deliver()
+	writes := w.network.Writes()
+	if found := w.sweep(); found != (access.Swept{}) {
+		t.Errorf("found %+v in a healthy installation", found)
+	}
+	if w.network.Writes() != writes {
+		t.Error("the sweep led to a write")
+	}
+}
+
+// TestALostWakeUpIsReplaced: the grant is there, its scheduled message is not.
+func TestALostWakeUpIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	w.deliver()
+	w.queue.DropAll()
+	w.clock.Advance(time.Hour)
+	w.sweep()
+	w.wantState(r.ID, access.Expired)
+	w.wantRules(nicNSG, 0)
+}
+
+// TestOneFaultDoesNotStopTheSweep: a subscription that cannot be read must not hide
+// what is wrong elsewhere.
+func TestOneFaultDoesNotStopTheSweep(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	w.deliver()
+	w.queue.DropAll()
+	lost := w.submit(ask("db01"))
+	w.queue.DropAll()
+	w.clock.Advance(90 * time.Minute)
+	w.service.Subscriptions = append([]string{"broken"}, w.service.Subscriptions...)
+	w.service.Network = &brokenListing{w.service.Network}
+	if _, err := w.service.Sweep(ctx); err == nil {
+		t.Error("the fault was swallowed")
+	}
+	w.deliver()
+	w.wantState(r.ID, access.Expired)
+	w.wantState(lost.ID, access.Active)
+}
+
+type brokenListing struct{ access.Network }
+
+func (b *brokenListing) Groups(ctx context.Context, subscription string, f func(armid.ID, nsg.Group) error) error {
+	if subscription == "broken" {
+		return access.ErrForbidden
+	}
+	return b.Network.Groups(ctx, subscription, f)
+}
+
+// TestAnyOrderOfEvents lets requests, revocations, time, repeated, lost and reordered
+// deliveries and sweeps come in any order, then settles down.
+func TestAnyOrderOfEvents(t *testing.T) {
+	vms := []string{"web01", "db01", "db02", "app01", "lone01"}
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(rt)
+		var ids []string
+		for range rapid.IntRange(3, 25).Draw(rt, "steps") {
+			switch rapid.SampledFrom([]string{"submit", "submit", "revoke", "deliver", "deliver", "deliver", "repeat", "lose", "time", "sweep"}).Draw(rt, "step") {
+			case "submit":
+				a := ask(rapid.SliceOfNDistinct(rapid.SampledFrom(vms), 1, 3, rapid.ID[string]).Draw(rt, "vms")...)
+				a.Duration = time.Duration(rapid.IntRange(5, 120).Draw(rt, "minutes")) * time.Minute
+				ids = append(ids, w.submit(a).ID)
+			case "revoke":
+				if len(ids) > 0 {
+					_, err := w.service.Revoke(ctx, rapid.SampledFrom(ids).Draw(rt, "id"), alice)
+					var refusals access.Refusals
+					if err != nil && !errors.As(err, &refusals) {
+						rt.Fatalf("revoke: %v", err)
+					}
+				}
+			case "deliver", "repeat", "lose":
+				if due := w.queue.Due(w.clock.Now()); len(due) > 0 {
+					m := rapid.SampledFrom(due).Draw(rt, "message")
+					if drop := rapid.IntRange(0, 9).Draw(rt, "luck"); drop == 0 {
+						w.queue.Drop(m)
+					} else {
+						if err := accesstest.Deliver(ctx, w.service, m); err != nil {
+							rt.Fatalf("deliver: %v", err)
+						}
+						if drop > 2 {
+							w.queue.Drop(m)
+						}
+					}
+				}
+			case "time":
+				w.clock.Advance(time.Duration(rapid.IntRange(1, 60).Draw(rt, "minutes")) * time.Minute)
+			case "sweep":
+				if _, err := w.service.Sweep(ctx); err != nil {
+					rt.Fatalf("sweep: %v", err)
+				}
+			}
+		}
+		w.settleDown()
+		w.wantSafe()
+		w.pass(3 * time.Hour)
+		w.settleDown()
+		w.wantRules(nicNSG, 0)
+		w.wantRules(subnetNSG, 0)
+		for _, id := range ids {
+			if r := w.request(id); !r.Finished() {
+				rt.Errorf("request %s is not finished: %+v", id, r.Targets)
+			}
+			w.kinds(id) // numbered without gaps
+		}
+	})
+}

@@ -1,0 +1,208 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/nsg"
+)
+
+// recorders bounds how many requests are read or updated at a time; a burst on
+// one NSG can concern hundreds.
+const recorders = 16
+
+// Enforce makes an NSG match its grants: opening, expiring, revoking and repairing
+// are this one function. It runs under a Service Bus session that stands for the
+// NSG, so one writer exists in the whole fleet. Running it again changes nothing;
+// a nudge with nothing behind it ends after reading one row.
+//
+// A returned error means that trying again may help.
+func (s *Service) Enforce(ctx context.Context, id armid.ID) error {
+	head, err := s.Store.Head(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		s.Log.WarnContext(ctx, "nudged about an NSG that no grant names; nothing to do", "nsg", id)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the head of %s: %w", id.Name(), err)
+	}
+	if head.Settled(s.now()) {
+		return nil
+	}
+	book, err := s.Store.Book(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read the grants of %s: %w", id.Name(), err)
+	}
+	pass := &pass{Service: s, book: book}
+	if err := pass.dropStale(ctx); err != nil {
+		return fmt.Errorf("check grants of %s against their requests: %w", id.Name(), err)
+	}
+	pass.outcome, err = s.Network.Match(ctx, id, func(g nsg.Group) nsg.Plan {
+		pass.wanted = pass.live()
+		return nsg.MakePlan(g, wants(pass.wanted), s.Band)
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		pass.gone = true // with the NSG went every rule in it
+	case errors.Is(err, ErrForbidden):
+		pass.forbidden, pass.wanted = err, pass.live()
+	case err != nil:
+		return fmt.Errorf("write %s: %w", id.Name(), err)
+	}
+	return pass.record(ctx)
+}
+
+// pass is one enforcement under way.
+type pass struct {
+	*Service
+	book      Book
+	wanted    []Grant // what the last plan was made for; the NSG was compared with exactly these
+	outcome   Outcome
+	gone      bool  // the NSG does not exist
+	forbidden error // Azure does not let us read the NSG at all
+}
+
+// dropStale marks grants as closing that were never opened and whose request does
+// not want them open any more. A grant row can be younger than the end of its
+// request, when a message was delivered twice; a row alone therefore never opens
+// anything. Rows that were opened are trusted, or every pass would read every
+// request.
+func (p *pass) dropStale(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(recorders)
+	for i := range p.book.Grants {
+		g := &p.book.Grants[i]
+		if g.Opened || g.Closing {
+			continue
+		}
+		group.Go(func() error {
+			r, err := p.Store.Request(ctx, g.Request)
+			if errors.Is(err, ErrNotFound) {
+				g.Closing = true
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			g.Closing = g.Target >= len(r.Targets) || !r.Targets[g.Target].State.Live()
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// live returns the grants that should be open at this moment. It is asked again
+// for every attempt at writing, so a grant that runs out while we wait for Azure
+// is not opened.
+func (p *pass) live() []Grant {
+	now := p.now()
+	return slices.DeleteFunc(slices.Clone(p.book.Grants), func(g Grant) bool { return g.Closing || g.Due(now) })
+}
+
+// fate is what a pass found out about one grant.
+type fate struct {
+	open    bool   // ARM shows the rule
+	closed  bool   // ARM shows that the rule is gone
+	failed  Reason // it cannot be opened
+	refused error  // Azure refuses to remove the rule
+}
+
+// fates compares the NSG as last read with what each grant wants.
+func (p *pass) fates() []fate {
+	present := map[string]bool{}
+	for _, r := range p.outcome.Group.Rules {
+		present[r.Name] = true
+	}
+	unplaced := map[string]string{}
+	for _, u := range p.outcome.Unplaced {
+		unplaced[u.Name] = u.Reason
+	}
+	wanted := map[string]bool{}
+	for _, g := range p.wanted {
+		wanted[g.Key()] = true
+	}
+	out := make([]fate, len(p.book.Grants))
+	for i, g := range p.book.Grants {
+		refused := p.outcome.Refused[g.Rule]
+		if p.forbidden != nil {
+			refused = p.forbidden
+		}
+		switch full, isFull := unplaced[g.Rule]; {
+		case p.gone && g.Closing:
+			out[i].closed = true
+		case p.gone:
+			out[i].failed = Reason{NSGGone, "The NSG does not exist any more; ask again, so that the way to the VM is looked up anew."}
+		case wanted[g.Key()] && refused != nil:
+			p.Log.Error("Azure refuses an allow rule; is the role assigned on this NSG?", "nsg", p.book.NSG, "rule", g.Rule, "request", g.Request, "error", refused)
+			out[i].failed = Reason{WriteRefused, "Azure refuses the rule for this NSG; jitgate's operator finds the cause in the log."}
+		case wanted[g.Key()] && isFull:
+			out[i].failed = Reason{NSGFull, full}
+		case wanted[g.Key()]:
+			out[i].open = present[g.Rule]
+		case refused != nil:
+			out[i].refused = refused
+		default:
+			// The plan had nothing left to do, so the rule is gone, or it is shared with
+			// targets that are still live and no longer names this one's address.
+			out[i].closed = true
+		}
+	}
+	return out
+}
+
+// record writes what was confirmed, first to the requests, then to the grants: if
+// we die in between, the next pass finds the rules as they should be and records
+// them again, which changes nothing.
+func (p *pass) record(ctx context.Context) error {
+	fates := p.fates()
+	byRequest := map[string][]int{}
+	settlement := Settlement{Enforced: p.book.Generation}
+	for i, g := range p.book.Grants {
+		f := fates[i]
+		switch {
+		case f.refused != nil:
+			p.Log.ErrorContext(ctx, "Azure refuses to remove a rule; access may still be open. Look for a lock on the NSG or a missing role assignment; the sweep will try again",
+				"nsg", p.book.NSG, "rule", g.Rule, "request", g.Request, "error", f.refused)
+			settlement.Enforced = 0
+		case f.failed.Code != "" || f.closed:
+			settlement.Closed = append(settlement.Closed, g.Key())
+		case !f.open:
+			settlement.Enforced = 0 // neither there nor gone: look again
+		case !g.Opened:
+			settlement.Opened = append(settlement.Opened, g.Key())
+		}
+		if f.open {
+			settlement.NextDue = earlier(settlement.NextDue, g.ExpiresAt)
+		}
+		if !(f.open && g.Opened) {
+			byRequest[g.Request] = append(byRequest[g.Request], i)
+		}
+	}
+
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(recorders)
+	for id, grants := range byRequest {
+		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("record what was done to %s: %w", p.book.NSG.Name(), err)
+	}
+	if err := p.Store.Settle(ctx, p.book.NSG, settlement); err != nil {
+		return fmt.Errorf("settle %s: %w", p.book.NSG.Name(), err)
+	}
+	return nil
+}
+
+// earlier returns the earlier of two times, taking zero for none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}

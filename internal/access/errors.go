@@ -1,0 +1,94 @@
+package access
+
+import (
+	"errors"
+	"strings"
+)
+
+// Sentinels of the ports. Adapters wrap them; nothing else about an adapter's
+// error is looked at.
+var (
+	// ErrNotFound: the record, policy or resource does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: an insert met a record with the same id.
+	ErrExists = errors.New("already exists")
+	// ErrUnavailable: a store, queue or ARM could not be reached, or asks for
+	// patience. Trying again later may work.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrForbidden: Azure refuses this installation's identity, or refuses the
+	// change itself, for good. Trying again will not help.
+	ErrForbidden = errors.New("refused by Azure")
+)
+
+// Code is the stable name of a refusal. Callers may branch on it; it never changes.
+type Code string
+
+// Codes of what is wrong with a call. Codes that come from policy are declared
+// there and pass through unchanged.
+const (
+	VMIDInvalid          Code = "vm_id_invalid"
+	TargetsEmpty         Code = "targets_empty"
+	TargetsTooMany       Code = "targets_too_many"
+	TargetDuplicate      Code = "target_duplicate"
+	PortsEmpty           Code = "ports_empty"
+	PortsTooMany         Code = "ports_too_many"
+	PortInvalid          Code = "port_invalid"
+	PortDuplicate        Code = "port_duplicate"
+	ProtocolUnknown      Code = "protocol_unknown"
+	SourceInvalid        Code = "source_invalid"
+	SourceHostBits       Code = "source_host_bits"
+	SourceAny            Code = "source_any"
+	SourceUnknown        Code = "source_unknown"
+	DurationInvalid      Code = "duration_invalid"
+	DurationTooShort     Code = "duration_too_short"
+	DurationTooLong      Code = "duration_too_long"
+	JustificationInvalid Code = "justification_invalid"
+	IdempotencyInvalid   Code = "idempotency_key_invalid"
+	IdempotencyReused    Code = "idempotency_key_reused"
+	RequestNotFound      Code = "request_not_found"
+	RequestEnded         Code = "request_ended"
+	NotYourRequest       Code = "not_your_request"
+	RoleMissing          Code = "role_missing"
+	PolicyInvalid        Code = "policy_invalid"
+	PolicyNotFound       Code = "policy_not_found"
+	StateUnknown         Code = "state_unknown"
+	CursorInvalid        Code = "cursor_invalid"
+)
+
+// Codes of why a target was denied or failed.
+const (
+	VMNotFound      Code = "vm_not_found"
+	NoInterface     Code = "vm_without_nic"
+	NoAddress       Code = "vm_without_address"
+	NoNSG           Code = "no_nsg"
+	NSGFull         Code = "nsg_full"
+	NSGGone         Code = "nsg_gone"
+	WriteRefused    Code = "write_refused"
+	NotOpenedInTime Code = "not_opened_in_time"
+)
+
+// Refusal says that a call cannot be carried out as it stands and what to do
+// about it. The sentence is meant for the caller and holds nothing internal.
+type Refusal struct {
+	Code     Code
+	Field    string // JSON path of the offending value, empty when it is about the whole call
+	Sentence string
+}
+
+func (r Refusal) Error() string { return r.Sentence }
+
+// Refusals are all that is wrong with a call, in the order found; never empty
+// when returned as an error.
+type Refusals []Refusal
+
+func (rs Refusals) Error() string {
+	sentences := make([]string, len(rs))
+	for i, r := range rs {
+		sentences[i] = r.Sentence
+	}
+	return strings.Join(sentences, " ")
+}
+
+func refuse(code Code, field, sentence string) error {
+	return Refusals{{Code: code, Field: field, Sentence: sentence}}
+}

@@ -1,0 +1,139 @@
+package access
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
+)
+
+// Store keeps requests with their events, and grants by NSG. Any method may
+// return an error that wraps [ErrUnavailable]; a write that returned it may or
+// may not have happened.
+type Store interface {
+	// InsertRequest saves a new request and its events as one transaction and makes
+	// it visible to List. Returns ErrExists when the id is taken.
+	InsertRequest(ctx context.Context, r Request, events []audit.Event) error
+	// Request returns ErrNotFound when there is none.
+	Request(ctx context.Context, id string) (Request, error)
+	// UpdateRequest reads the request, lets change edit it and saves it with the
+	// events change returns as one transaction, unless the request was changed by
+	// somebody else meanwhile: then all of it happens again. A change that returns no
+	// events saves nothing. An error of change is returned as it is. The result is
+	// the request as it stands in the store afterwards.
+	UpdateRequest(ctx context.Context, id string, change func(*Request) ([]audit.Event, error)) (Request, error)
+	// WithdrawRequest deletes a request that was never accepted.
+	WithdrawRequest(ctx context.Context, id string) error
+	// Events returns the record of a request in order.
+	Events(ctx context.Context, id string) ([]audit.Event, error)
+	// List returns one page, newest first.
+	List(ctx context.Context, q Query) (Page, error)
+
+	// PutGrants adds grants that the NSG does not have yet, marks those given as
+	// Closing as closing (adding them if need be), leaves all others as they are,
+	// and bumps the generation, in one transaction. It returns the new generation and
+	// the given grants as they now stand.
+	PutGrants(ctx context.Context, id armid.ID, grants []Grant) (int64, []Grant, error)
+	// SetWakeUp notes the scheduled message of a request's grants in an NSG. Grants
+	// that are gone are skipped.
+	SetWakeUp(ctx context.Context, id armid.ID, request string, sequence int64) error
+	// Touch bumps the generation so that the next nudge looks at the NSG itself. It
+	// creates the head of an NSG that has none. It returns the new generation.
+	Touch(ctx context.Context, id armid.ID) (int64, error)
+	// Head returns ErrNotFound for an NSG that never had a grant.
+	Head(ctx context.Context, id armid.ID) (Head, error)
+	// Book returns ErrNotFound for an NSG that never had a grant.
+	Book(ctx context.Context, id armid.ID) (Book, error)
+	// Settle records what one enforcement achieved: grants confirmed open, grants
+	// confirmed gone (their rows are deleted), the generation that was enforced and
+	// the next expiry. Grants added meanwhile are not touched.
+	Settle(ctx context.Context, id armid.ID, s Settlement) error
+	// Books calls f for every NSG that ever had a grant, with its grants.
+	Books(ctx context.Context, f func(Book) error) error
+}
+
+// Settlement is the outcome of one enforcement, see [Store.Settle].
+type Settlement struct {
+	Enforced int64 // not recorded when smaller than what is recorded already; 0 = the NSG does not match yet
+	NextDue  time.Time
+	Opened   []string // grant keys
+	Closed   []string // grant keys
+}
+
+// Query selects requests. Zero fields select everything.
+type Query struct {
+	State      State
+	Unfinished bool // only requests that have not ended
+	VM         armid.ID
+	Requester  Person
+	Limit      int    // 1–200; 0 = 50
+	Cursor     string // from Page.Next
+}
+
+// Page is a part of a list.
+type Page struct {
+	Requests []Request
+	Next     string // empty on the last page
+}
+
+// Queue sends nudges. Messages carry ids and nothing else.
+type Queue interface {
+	// Evaluate asks for a look at a request.
+	Evaluate(ctx context.Context, request string) error
+	// Enforce asks for a look at an NSG now. The generation makes the message's id
+	// deterministic, so that a repeat within the queue's window is dropped.
+	Enforce(ctx context.Context, id armid.ID, generation int64) error
+	// EnforceAt asks for a look at an NSG at a later time and returns the sequence
+	// number that CancelWakeUp takes.
+	EnforceAt(ctx context.Context, id armid.ID, request string, at time.Time) (int64, error)
+	// CancelWakeUp takes back a scheduled message. One that has fired or was
+	// cancelled before is no error.
+	CancelWakeUp(ctx context.Context, sequence int64) error
+}
+
+// Network reads machines and NSGs and writes rules.
+type Network interface {
+	// Locate finds the NSGs on the way to a VM. Errors: a Refusals error with the
+	// codes VMNotFound, NoInterface, NoAddress or NoNSG; ErrUnavailable; ErrForbidden.
+	Locate(ctx context.Context, vm armid.ID) (Machine, error)
+	// Match makes an NSG equal to what plan asks for: it reads the NSG, calls plan,
+	// writes, and reads again until plan has nothing left to change. plan is called
+	// again whenever somebody else got in between, so it MUST NOT have effects.
+	// Returns ErrNotFound when the NSG does not exist, ErrUnavailable when the NSG
+	// could not be made to match this time.
+	Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (Outcome, error)
+	// Groups calls f for every NSG of a subscription.
+	Groups(ctx context.Context, subscription string, f func(armid.ID, nsg.Group) error) error
+	// Machines calls f for every VM of a subscription.
+	Machines(ctx context.Context, subscription string, f func(armid.ID) error) error
+}
+
+// Machine is what a grant needs to know about a VM.
+type Machine struct {
+	VM        armid.ID
+	Addresses []netip.Addr // private addresses of the primary NIC
+	NSGs      []armid.ID   // subnet's and NIC's, those that exist
+}
+
+// Outcome is an NSG after Match.
+type Outcome struct {
+	Group    nsg.Group        // as last read; the plan's changes are in it, except:
+	Refused  map[string]error // rules whose change Azure refused for good, by name
+	Unplaced []nsg.Unplaced   // wanted rules that had no place
+	Writes   int              // how many writes it took
+}
+
+// Policies keeps policy documents by scope, with all their versions.
+type Policies interface {
+	// Policy returns the document in force at exactly this scope, or ErrNotFound.
+	Policy(ctx context.Context, scope armid.ID) (policy.Policy, error)
+	// PutPolicy stores a document as the next version of its scope. A document equal
+	// to the one in force changes nothing.
+	PutPolicy(ctx context.Context, doc policy.Document, by Person, at time.Time) (policy.Policy, error)
+	// ListPolicies returns those in force, ordered by scope.
+	ListPolicies(ctx context.Context) ([]policy.Policy, error)
+}

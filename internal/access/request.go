@@ -1,0 +1,136 @@
+package access
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
+)
+
+// Person is who acts. Rights hang on Tenant and Object; Name is for reading.
+type Person struct {
+	Tenant string // Entra tenant id (tid)
+	Object string // Entra object id (oid)
+	Name   string // user principal name or application name as the token showed it
+}
+
+// Same compares by what cannot be changed by its owner.
+func (p Person) Same(o Person) bool { return p.Tenant == o.Tenant && p.Object == o.Object }
+
+// Request is what somebody asked for and what became of it.
+type Request struct {
+	ID            string // UUID
+	Requester     Person
+	Source        netip.Prefix
+	Duration      time.Duration
+	Justification string
+	CreatedAt     time.Time
+	Fingerprint   string // of what was asked, to tell a repeat from a reused Idempotency-Key
+	Targets       []Target
+	Events        int // how many events its record holds
+}
+
+// Target is one VM of a request. Each has its own state and outcome.
+type Target struct {
+	VM        armid.ID
+	Ports     []policy.Port
+	State     State
+	Ending    State  // while Closing: Expired or Revoked
+	Reason    Reason // why it was denied or failed
+	Policy    string // which policy decided: scope and version
+	ExpiresAt time.Time
+	OpenedAt  time.Time
+	EndedAt   time.Time
+	Openings  []Opening // one per NSG on the way to the VM
+}
+
+// Reason tells why a target is not open, as a stable code and a sentence.
+type Reason struct {
+	Code     Code
+	Sentence string
+}
+
+// Opening is the part of a target's access that lies in one NSG. It is fixed when
+// the target is approved, so that repeating the work after a crash repeats the
+// same work.
+type Opening struct {
+	NSG       armid.ID
+	Addresses []netip.Addr // of the VM, of the family of the source
+	Rules     []PlannedRule
+	Open      bool // ARM confirmed every rule
+	Closed    bool // ARM confirmed that every rule is gone
+}
+
+// PlannedRule is a security rule as planned at approval.
+type PlannedRule struct {
+	Name     string
+	Protocol nsg.Protocol
+	Ports    []uint16
+}
+
+// State is derived from the targets.
+func (r *Request) State() State { return deriveState(r.Targets) }
+
+// ExpiresAt is when the last target ends; zero while nothing was approved.
+func (r *Request) ExpiresAt() time.Time {
+	var last time.Time
+	for _, t := range r.Targets {
+		if t.ExpiresAt.After(last) {
+			last = t.ExpiresAt
+		}
+	}
+	return last
+}
+
+func (t *Target) allOpen() bool {
+	return len(t.Openings) > 0 && !slices.ContainsFunc(t.Openings, func(o Opening) bool { return !o.Open })
+}
+
+func (t *Target) allClosed() bool {
+	return !slices.ContainsFunc(t.Openings, func(o Opening) bool { return !o.Closed })
+}
+
+// opening finds the target's part in an NSG, nil if it has none.
+func (t *Target) opening(id armid.ID) *Opening {
+	for i := range t.Openings {
+		if t.Openings[i].NSG.Equal(id) {
+			return &t.Openings[i]
+		}
+	}
+	return nil
+}
+
+// Finished reports whether the request has ended and nothing of it is left in any
+// NSG.
+func (r *Request) Finished() bool {
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		if !t.State.Ended() || slices.ContainsFunc(t.Openings, func(o Opening) bool { return mustGo(t, &o) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// record collects the events of one change to a request. The store numbers and
+// saves them together with the request.
+type record struct {
+	at     time.Time
+	by     Person
+	events []audit.Event
+}
+
+func (rec *record) add(kind audit.Kind, t *Target, e audit.Event) {
+	e.At, e.Kind, e.Actor, e.Name = rec.at, kind, rec.by.Object, rec.by.Name
+	if t != nil {
+		e.VM = t.VM.String()
+	}
+	rec.events = append(rec.events, e)
+}
+
+// jitgate is the actor of what the service does by itself.
+var jitgate = Person{Object: audit.System, Name: audit.System}

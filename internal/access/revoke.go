@@ -1,0 +1,90 @@
+package access
+
+import (
+	"context"
+	"fmt"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+)
+
+// Revoke ends a request now: what is not decided is cancelled, what is open or
+// opening is closed. It returns once the intention is saved and the NSGs were
+// nudged; the state says Revoked when Azure confirmed. Revoking twice is harmless
+// while the request has not ended.
+//
+// Errors: [ErrNotFound]; [Refusals] with RequestEnded; [ErrUnavailable], after
+// which the revocation may be saved already and is then carried out by the sweep
+// at the latest.
+func (s *Service) Revoke(ctx context.Context, id string, by Person) (Request, error) {
+	at := s.now()
+	r, err := s.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
+		if r.State().Ended() {
+			return nil, refuse(RequestEnded, "", fmt.Sprintf("The request has ended already (%s); there is nothing to revoke.", r.State()))
+		}
+		rec := record{at: at, by: by}
+		for i := range r.Targets {
+			t := &r.Targets[i]
+			switch {
+			case t.State == Pending || t.State == AwaitingApproval:
+				if err := t.Apply(Cancel); err != nil {
+					return nil, err
+				}
+				t.EndedAt = at
+				rec.add(audit.RequestCancelled, t, audit.Event{Text: "Taken back before it was decided."})
+			case t.State.Live():
+				if err := t.Apply(Revoke); err != nil {
+					return nil, err
+				}
+				rec.add(audit.RevokeAsked, t, audit.Event{Text: "To be closed before its time."})
+			}
+		}
+		return rec.events, nil
+	})
+	if err != nil {
+		return Request{}, err
+	}
+	return r, s.withdraw(ctx, &r)
+}
+
+// withdraw marks the grants of whatever must go and is not confirmed gone, nudges
+// their NSGs, and takes back wake-ups that nobody needs any more. Marking inserts a
+// grant that is missing: the decision may have been saved by a process that died
+// before it filed the grant, and only a grant makes enforce look and report.
+func (s *Service) withdraw(ctx context.Context, r *Request) error {
+	for _, n := range grantsOf(r, mustGo) {
+		for i := range n.Grants {
+			n.Grants[i].Closing = true
+		}
+		generation, grants, err := s.Store.PutGrants(ctx, n.NSG, n.Grants)
+		if err != nil {
+			return fmt.Errorf("mark grants of request %s as closing: %w", r.ID, err)
+		}
+		if err := s.Queue.Enforce(ctx, n.NSG, generation); err != nil {
+			return fmt.Errorf("nudge %s: %w", n.NSG.Name(), err)
+		}
+		s.cancelWakeUps(ctx, n.NSG, r, grants)
+	}
+	return nil
+}
+
+// cancelWakeUps is a courtesy to the queue: a wake-up that fires for nothing ends
+// after one read, so a failure is only logged. It stays while another target of
+// the request is still open in this NSG and needs it.
+func (s *Service) cancelWakeUps(ctx context.Context, id armid.ID, r *Request, grants []Grant) {
+	for i := range r.Targets {
+		if t := &r.Targets[i]; t.State.Live() && t.opening(id) != nil {
+			return
+		}
+	}
+	done := map[int64]bool{0: true}
+	for _, g := range grants {
+		if done[g.WakeUp] {
+			continue
+		}
+		done[g.WakeUp] = true
+		if err := s.Queue.CancelWakeUp(ctx, g.WakeUp); err != nil {
+			s.Log.WarnContext(ctx, "a scheduled message could not be cancelled; it will find nothing to do", "request", r.ID, "nsg", id, "error", err)
+		}
+	}
+}
