@@ -1,0 +1,125 @@
+// Package api owns the JSON shapes of jitgate's HTTP API. Server and client share
+// it, and the OpenAPI document is generated from it. It holds no behaviour: what a
+// field may contain is decided in the domain.
+package api
+
+import "time"
+
+// NewRequest is the body of POST /api/requests.
+type NewRequest struct {
+	Targets       []NewTarget `json:"targets,omitempty" doc:"The VMs to reach, 1 to 20."`
+	Source        string      `json:"source,omitempty" doc:"Address or range the access comes from. Left out: the caller's address as the platform saw it." example:"203.0.113.7"`
+	Duration      string      `json:"duration,omitempty" doc:"ISO 8601 duration." example:"PT1H"`
+	Justification string      `json:"justification,omitempty" doc:"Why access is needed." example:"INC-1042 disk full"`
+}
+
+// NewTarget is one VM to reach.
+type NewTarget struct {
+	VM    string `json:"vm,omitempty" doc:"ARM id of the virtual machine."`
+	Ports []Port `json:"ports,omitempty" doc:"Ports to open, 1 to 20."`
+}
+
+// Port is a destination port.
+type Port struct {
+	Port     int    `json:"port,omitempty" example:"22"`
+	Protocol string `json:"protocol,omitempty" doc:"TCP, UDP or * (any)." example:"TCP"`
+}
+
+// Request is a request for access and what became of it.
+type Request struct {
+	ID            string     `json:"id"`
+	State         string     `json:"state" doc:"Derived from the targets." enum:"Pending,AwaitingApproval,Approved,Active,Closing,Denied,Rejected,Lapsed,Cancelled,Failed,Expired,Revoked"`
+	Requester     Person     `json:"requester"`
+	Source        string     `json:"source"`
+	Duration      string     `json:"duration"`
+	Justification string     `json:"justification,omitempty"`
+	CreatedAt     time.Time  `json:"createdAt"`
+	ExpiresAt     *time.Time `json:"expiresAt,omitempty" doc:"When the last target ends."`
+	Targets       []Target   `json:"targets"`
+}
+
+// Person is who asked.
+type Person struct {
+	Object string `json:"object" doc:"Entra object id."`
+	Name   string `json:"name" doc:"For reading only; rights never hang on it."`
+}
+
+// Target is one VM of a request and its outcome.
+type Target struct {
+	VM        string     `json:"vm"`
+	Ports     []Port     `json:"ports"`
+	State     string     `json:"state"`
+	Reason    *Reason    `json:"reason,omitempty" doc:"Why it was denied or failed."`
+	Policy    string     `json:"policy,omitempty" doc:"Scope and version of the policy that decided."`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	OpenedAt  *time.Time `json:"openedAt,omitempty" doc:"When Azure confirmed the last rule."`
+	EndedAt   *time.Time `json:"endedAt,omitempty"`
+	NSGs      []Opening  `json:"nsgs,omitempty"`
+}
+
+// Reason tells why a target is not open.
+type Reason struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// Opening is a target's part in one network security group.
+type Opening struct {
+	NSG   string   `json:"nsg" doc:"ARM id."`
+	Rules []string `json:"rules" doc:"Names of the security rules."`
+	State string   `json:"state" enum:"opening,open,closed" doc:"As last confirmed by Azure."`
+}
+
+// RequestPage is a page of requests, newest first.
+type RequestPage struct {
+	Requests []Request `json:"requests"`
+	Next     string    `json:"next,omitempty" doc:"Send as ?cursor= for the next page; absent on the last."`
+}
+
+// Event is one line of a request's record.
+type Event struct {
+	Sequence int       `json:"sequence"`
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind"`
+	Actor    string    `json:"actor" doc:"Object id, or jitgate."`
+	Name     string    `json:"name,omitempty"`
+	VM       string    `json:"vm,omitempty"`
+	NSG      string    `json:"nsg,omitempty"`
+	Rule     string    `json:"rule,omitempty"`
+	Policy   string    `json:"policy,omitempty"`
+	Text     string    `json:"text"`
+}
+
+// EventList is the record of a request.
+type EventList struct {
+	Events []Event `json:"events"`
+}
+
+// Policy is a policy document in force.
+type Policy struct {
+	Scope    string `json:"scope"`
+	Version  int    `json:"version"`
+	Hash     string `json:"hash" doc:"SHA-256 of the document's canonical form."`
+	Document string `json:"document" doc:"As it was handed in."`
+}
+
+// PolicyList holds the policies in force, ordered by scope.
+type PolicyList struct {
+	Policies []Policy `json:"policies"`
+}
+
+// NewPolicy is the body of PUT /api/policies.
+type NewPolicy struct {
+	Document string `json:"document,omitempty" doc:"A policy document in YAML or JSON."`
+}
+
+// Machine is a virtual machine.
+type Machine struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// MachineList holds the machines that matched.
+type MachineList struct {
+	Machines []Machine `json:"machines"`
+}

@@ -1,0 +1,159 @@
+// Package app is the composition root: it builds clients, adapters, use cases and
+// functions from a [Config] and serves them to the Functions host. It is the only
+// place that knows them all, and it decides nothing.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"jitgate/functions/enforce"
+	"jitgate/functions/evaluate"
+	"jitgate/functions/machines"
+	"jitgate/functions/policies"
+	"jitgate/functions/requests"
+	"jitgate/functions/sweep"
+	"jitgate/internal/access"
+	"jitgate/internal/azfunc"
+	"jitgate/internal/azure"
+	"jitgate/internal/azure/arm"
+	"jitgate/internal/azure/bus"
+	"jitgate/internal/azure/tables"
+	"jitgate/internal/identity"
+	"jitgate/internal/nsg"
+	"jitgate/internal/web"
+)
+
+// Version is the API's version in the OpenAPI document.
+const Version = "0.1.0"
+
+// App is the handler without its process.
+type App struct {
+	Service *access.Service
+	API     huma.API // for the OpenAPI document
+
+	handler http.Handler
+	queue   *bus.Queue
+	port    int
+	log     *slog.Logger
+}
+
+// New builds the app. It opens no connection: a handler must answer the host
+// within seconds whether or not Azure does.
+func New(c Config, log *slog.Logger) (*App, error) {
+	credential, err := azure.Credential()
+	if err != nil {
+		return nil, err
+	}
+	queue, err := bus.New(bus.Config{ConnectionString: c.ServiceBus, Namespace: c.ServiceBusNamespace, Credential: credential, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	store, err := tables.New(tables.Config{ConnectionString: c.Tables, ServiceURL: c.TablesURL, Credential: credential, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	network, err := arm.New(arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	now := c.Now
+	if now == nil {
+		now = time.Now
+	}
+	verifier, err := identity.New(identity.Config{Tenant: c.TenantID, Audience: c.Audience, Issuer: c.Issuer, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	service := &access.Service{
+		Store: store, Queue: queue, Network: network, Policies: store, Now: now, Log: log,
+		Limits: c.limits(), Band: nsg.Band(c.Priorities), Subscriptions: c.Subscriptions,
+	}
+	mux, api := web.New(web.Config{Verifier: verifier, Version: Version, Log: log})
+	requests.Register(api, service, log)
+	policies.Register(api, store, now, log)
+	machines.Register(api, service, log)
+	// The host invokes these by POST to their names. No public route may ever equal
+	// one; routes_test.go in functions proves it.
+	mux.Handle("POST /evaluate", azfunc.Handler(evaluate.New(service, log), log))
+	mux.Handle("POST /enforce", azfunc.Handler(enforce.New(service, log), log))
+	mux.Handle("POST /sweep", azfunc.Handler(sweep.New(service, log), log))
+
+	a := &App{Service: service, API: api, queue: queue, port: c.Port, log: log}
+	a.handler = prepared(mux, store.EnsureTables, log)
+	return a, nil
+}
+
+// ServeHTTP serves one call of the host.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// prepared creates the tables before the first call that needs them. It tries again
+// with every call until it worked, so that a store that is down at start does
+// not leave a handler that never recovers.
+func prepared(next http.Handler, prepare func(context.Context) error, log *slog.Logger) http.Handler {
+	var lock sync.RWMutex
+	done := false
+	ensure := func(ctx context.Context) error {
+		lock.RLock()
+		ready := done
+		lock.RUnlock()
+		if ready {
+			return nil
+		}
+		lock.Lock()
+		defer lock.Unlock()
+		if done {
+			return nil
+		}
+		err := prepare(ctx)
+		done = err == nil
+		return err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" { // readiness; must stay cheap and must not wait
+			next.ServeHTTP(w, r)
+			return
+		}
+		if err := ensure(r.Context()); err != nil {
+			web.Fail(w, r, log, fmt.Errorf("prepare the tables: %w", err))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Run serves on 127.0.0.1, where the host calls, until ctx ends. It sets no write
+// timeout: an invocation may take as long as functionTimeout in host.json, and the
+// host enforces that by killing us.
+func (a *App) Run(ctx context.Context) error {
+	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", a.port))
+	if err != nil {
+		return fmt.Errorf("listen for the Functions host: %w", err)
+	}
+	server := &http.Server{
+		Handler: a, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 10 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(listener) }()
+	a.log.InfoContext(ctx, "listening", "address", listener.Addr().String(), "version", Version)
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(server.Shutdown(grace), a.Close(grace))
+}
+
+// Close ends the connection to Service Bus.
+func (a *App) Close(ctx context.Context) error { return a.queue.Close(ctx) }

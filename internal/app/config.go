@@ -1,0 +1,114 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"jitgate/internal/access"
+	"jitgate/internal/armid"
+	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
+)
+
+// Config is everything the handler is told from outside, as app settings. The tags
+// name the settings; local.settings.json.example shows and explains them all, and a
+// test holds that file against this struct.
+type Config struct {
+	Port int `env:"FUNCTIONS_CUSTOMHANDLER_PORT"` // given by the Functions host
+
+	TenantID string `env:"JITGATE_TENANT_ID"`
+	Audience string `env:"JITGATE_AUDIENCE"`
+	Issuer   string `env:"JITGATE_ISSUER"`
+
+	Subscriptions []string `env:"JITGATE_SUBSCRIPTIONS"`
+	ARMEndpoint   string   `env:"JITGATE_ARM_ENDPOINT" envDefault:"https://management.azure.com"`
+	ARMAudience   string   `env:"JITGATE_ARM_AUDIENCE" envDefault:"https://management.azure.com"`
+
+	ServiceBus          string `env:"JITGATE_SERVICEBUS"`
+	ServiceBusNamespace string `env:"JITGATE_SERVICEBUS__fullyQualifiedNamespace"`
+	Tables              string `env:"JITGATE_TABLES"`
+	TablesURL           string `env:"JITGATE_TABLES__serviceUri"`
+
+	Shortest   Duration   `env:"JITGATE_SHORTEST_DURATION" envDefault:"PT5M"`
+	Longest    Duration   `env:"JITGATE_LONGEST_DURATION" envDefault:"PT24H"`
+	Priorities Band       `env:"JITGATE_RULE_PRIORITIES" envDefault:"100-999"`
+	LogLevel   slog.Level `env:"JITGATE_LOG_LEVEL" envDefault:"INFO"`
+
+	// Set by programs and tests that hold the app in their own process, not by settings.
+	Now func() time.Time `env:"-"` // nil = the real clock
+}
+
+// Duration is an ISO 8601 duration in a setting.
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := policy.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+// Band is a range of priorities in a setting, "100-999".
+type Band nsg.Band
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Band) UnmarshalText(text []byte) error {
+	first, last, found := strings.Cut(string(text), "-")
+	from, err1 := strconv.Atoi(first)
+	to, err2 := strconv.Atoi(last)
+	if !found || err1 != nil || err2 != nil {
+		return fmt.Errorf("%q is not a range such as 100-999", text)
+	}
+	*b = Band{First: from, Last: to}
+	return nil
+}
+
+// Load reads settings, from the environment of a process or any other source of
+// names and values, and reports all faults at once.
+func Load(settings map[string]string) (Config, error) {
+	var c Config
+	err := env.ParseWithOptions(&c, env.Options{Environment: settings})
+	return c, errors.Join(err, c.check())
+}
+
+// check holds what a single setting cannot tell.
+func (c *Config) check() error {
+	var faults []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Port < 1 || c.Port > 65535, "FUNCTIONS_CUSTOMHANDLER_PORT: the Functions host sets it; to run locally use 'make run'")
+	fault(c.TenantID == "", "JITGATE_TENANT_ID: the Entra tenant whose tokens are accepted is needed")
+	fault(c.Audience == "", "JITGATE_AUDIENCE: the client id of jitgate's app registration is needed")
+	fault(len(c.Subscriptions) == 0, "JITGATE_SUBSCRIPTIONS: the ids of the subscriptions to look after are needed, separated by commas")
+	for _, s := range c.Subscriptions {
+		_, err := armid.Parse("/subscriptions/" + s)
+		fault(err != nil, "JITGATE_SUBSCRIPTIONS: %q is not a subscription id", s)
+	}
+	fault((c.ServiceBus == "") == (c.ServiceBusNamespace == ""), "set one of JITGATE_SERVICEBUS (connection string) and JITGATE_SERVICEBUS__fullyQualifiedNamespace")
+	fault((c.Tables == "") == (c.TablesURL == ""), "set one of JITGATE_TABLES (connection string) and JITGATE_TABLES__serviceUri")
+	for name, text := range map[string]string{"JITGATE_ARM_ENDPOINT": c.ARMEndpoint, "JITGATE_ARM_AUDIENCE": c.ARMAudience} {
+		u, err := url.Parse(text)
+		fault(err != nil || u.Host == "", "%s: %q is not a URL", name, text)
+	}
+	shortest, longest := time.Duration(c.Shortest), time.Duration(c.Longest)
+	fault(shortest < time.Second || shortest > longest || longest > 24*time.Hour,
+		"JITGATE_SHORTEST_DURATION and JITGATE_LONGEST_DURATION: need 1 second ≤ shortest ≤ longest ≤ 24 hours")
+	// 4096 is Azure's last priority; the deny rule needs a number behind the band.
+	fault(c.Priorities.First < 100 || c.Priorities.Last < c.Priorities.First || c.Priorities.Last > 4095,
+		"JITGATE_RULE_PRIORITIES: need 100 ≤ first ≤ last ≤ 4095, and the deny rule must come after it")
+	return errors.Join(faults...)
+}
+
+func (c *Config) limits() access.Limits {
+	return access.Limits{Shortest: time.Duration(c.Shortest), Longest: time.Duration(c.Longest)}
+}

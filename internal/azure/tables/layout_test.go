@@ -1,0 +1,257 @@
+package tables
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"jitgate/internal/access"
+	local "jitgate/internal/local/tables"
+)
+
+// The index is one transaction and holds all that List may ask for.
+func TestIndexRows(t *testing.T) {
+	a := newAccount(t)
+	s := a.store(t)
+	before := a.Counts()["transaction"]
+	r := sample(1)
+	r.Targets = append(r.Targets, r.Targets[0]) // a VM named twice makes one row
+	if err := s.InsertRequest(t.Context(), r, made); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Counts()["transaction"] - before; got != 2 {
+		t.Errorf("%d transactions, want one for the index and one for the request", got)
+	}
+	suffix := "|7451005576854775807|00000000-0000-7000-8000-000000000001"
+	want := []string{"all" + suffix, "open" + suffix, "requester:t-1:o-1" + suffix, "vm:" + vmID.Key() + suffix}
+	if d := cmp.Diff(want, keysOf(t, s.lookups, "")); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"event-000001", "request"}, keysOf(t, s.requests, "")); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+}
+
+func TestRequestsThatCannotBeStored(t *testing.T) {
+	s := newAccount(t).store(t)
+	for name, spoil := range map[string]func(*access.Request){
+		"id":        func(r *access.Request) { r.ID = "a/b" },
+		"no id":     func(r *access.Request) { r.ID = "" },
+		"requester": func(r *access.Request) { r.Requester.Object = "a|b" },
+		"time":      func(r *access.Request) { r.CreatedAt = time.Time{} },
+		"far time":  func(r *access.Request) { r.CreatedAt = time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC) },
+	} {
+		r := sample(1)
+		spoil(&r)
+		if err := s.InsertRequest(t.Context(), r, made); err == nil || errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("%s: error %v, want one that is final", name, err)
+		}
+	}
+	if got := append(keysOf(t, s.lookups, ""), keysOf(t, s.requests, "")...); len(got) != 0 {
+		t.Errorf("rows %q were written", got)
+	}
+}
+
+// A call looks at so many rows and no more; the cursor goes on from there.
+func TestListGivesUpInTime(t *testing.T) {
+	a := newAccount(t)
+	s := a.store(t)
+	insertSample(t, s) // the oldest
+	for batch := range 12 {
+		var notes []change
+		for n := range 100 {
+			r := sample(100 + 100*batch + n)
+			notes = append(notes, note(indexPartition, allPrefix+indexSuffix(&r)))
+		}
+		if err := s.lookups.write(t.Context(), notes...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := s.List(t.Context(), access.Query{})
+	if err != nil || len(first.Requests) != 0 || first.Next == "" {
+		t.Fatalf("%d requests, cursor %q, error %v; want none and a cursor", len(first.Requests), first.Next, err)
+	}
+	if reads := a.Counts()["get"]; reads != maxLooked {
+		t.Errorf("%d requests were read, want %d", reads, maxLooked)
+	}
+	second, err := s.List(t.Context(), access.Query{Cursor: first.Next})
+	if err != nil || len(second.Requests) != 1 || second.Next != "" {
+		t.Fatalf("%d requests, cursor %q, error %v; want one and no cursor", len(second.Requests), second.Next, err)
+	}
+}
+
+// A list without a filter reads each request once.
+func TestListReadsNoMoreThanItReturns(t *testing.T) {
+	a := newAccount(t)
+	s := a.store(t)
+	for n := range 30 {
+		if err := s.InsertRequest(t.Context(), sample(n), made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := a.Counts()
+	if _, err := s.List(t.Context(), access.Query{Limit: 10}); err != nil {
+		t.Fatal(err)
+	}
+	after := a.Counts()
+	if gets, queries := after["get"]-before["get"], after["query"]-before["query"]; gets != 10 || queries != 1 {
+		t.Errorf("%d reads and %d queries for a page of 10", gets, queries)
+	}
+}
+
+// The index and the books go on behind the 1,000 rows that a page of the service
+// holds.
+func TestBooksOverPages(t *testing.T) {
+	s := newAccount(t).store(t)
+	putSamples(t, s)
+	big := nsgID.String() + "-big"
+	want := map[string]int{nsgID.String(): 2, big: 0}
+	for batch := range 27 {
+		var grants []access.Grant
+		for n := range 40 {
+			grants = append(grants, sampleGrant(40*batch+n))
+		}
+		if _, _, err := s.PutGrants(t.Context(), mustID(big), grants); err != nil {
+			t.Fatal(err)
+		}
+		want[big] += len(grants)
+	}
+	got := map[string]int{}
+	if err := s.Books(t.Context(), func(b access.Book) error { got[b.NSG.String()] += len(b.Grants); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("grants by NSG (-want +got):\n%s", d)
+	}
+	b, err := s.Book(t.Context(), mustID(big))
+	if err != nil || len(b.Grants) != want[big] {
+		t.Errorf("%d grants in the book, error %v; want %d", len(b.Grants), err, want[big])
+	}
+}
+
+// A grant put while a book is read must not be hidden by the generation it came
+// with: between the two reads it is there too early, never too late.
+func TestBookDuringPut(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	putSamples(t, s)
+	put := false
+	a.SetFaults(func(op local.Op) *local.Fault {
+		if op.Kind == "query" && !put {
+			put = true
+			if _, _, err := other.PutGrants(t.Context(), nsgID, []access.Grant{sampleGrant(3)}); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}, nil)
+	if b := wantBook(t, s, "1", "2", "3"); b.Generation != 1 || !put {
+		t.Errorf("generation %d, want 1: what was put since has still to be looked at", b.Generation)
+	}
+}
+
+// Every version stays, with who, when and the text as written.
+func TestPolicyVersionsStay(t *testing.T) {
+	s := newAccount(t).store(t)
+	for i, port := range []int{22, 3389} {
+		if _, err := s.PutPolicy(t.Context(), samplePolicy(port), person, noon.Add(time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, port := range []int{22, 3389} {
+		found, err := s.policies.get(t.Context(), vmID.Key(), fmt.Sprintf("v-%06d", i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := found.columns.time("At")
+		if err != nil || !at.Equal(noon.Add(time.Duration(i)*time.Hour)) {
+			t.Errorf("version %d is of %v, error %v", i+1, at, err)
+		}
+		who := access.Person{Tenant: found.columns.text("ByTenant"), Object: found.columns.text("ByObject"), Name: found.columns.text("ByName")}
+		if who != person || found.columns.text("Text") != samplePolicy(port).Text {
+			t.Errorf("version %d is by %+v:\n%s", i+1, who, found.columns.text("Text"))
+		}
+	}
+}
+
+// A policy that cannot be read closes its scope, and is mended by another one.
+func TestUnreadablePolicy(t *testing.T) {
+	s := newAccount(t).store(t)
+	putSamplePolicy(t, s)
+	stored, err := s.policies.get(t.Context(), vmID.Key(), currentRow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.policies.write(t.Context(), merge(stored, columns{"Text": "apiVersion: jitgate/v99"})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Policy(t.Context(), vmID); err == nil || errors.Is(err, access.ErrNotFound) || errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("error %v, want one that is final", err)
+	}
+	if _, err := s.ListPolicies(t.Context()); err == nil {
+		t.Error("the list leaves the policy out")
+	}
+	p, err := s.PutPolicy(t.Context(), samplePolicy(22), person, noon)
+	if err != nil || p.Version != 2 {
+		t.Errorf("version %d, error %v; want 2", p.Version, err)
+	}
+	if p, err = s.Policy(t.Context(), vmID); err != nil || p.Version != 2 {
+		t.Errorf("version %d, error %v; want 2", p.Version, err)
+	}
+}
+
+// Rows that somebody broke by hand are reported, not taken for missing or empty.
+func TestUnreadableRows(t *testing.T) {
+	s := newAccount(t).store(t)
+	insertSample(t, s)
+	putSamples(t, s)
+	for _, c := range []struct {
+		table  table
+		pk, rk string
+		read   func() error
+	}{
+		{s.requests, sample(1).ID, requestRow, func() error { _, err := s.Request(t.Context(), sample(1).ID); return err }},
+		{s.requests, sample(1).ID, eventRow(1), func() error { _, err := s.Events(t.Context(), sample(1).ID); return err }},
+		{s.grants, nsgID.Key(), grantRow(sampleGrant(1).Key()), func() error { _, err := s.Book(t.Context(), nsgID); return err }},
+		{s.grants, nsgID.Key(), headRow, func() error { _, err := s.Head(t.Context(), nsgID); return err }},
+		{s.grants, nsgID.Key(), headRow, func() error { return s.Books(t.Context(), func(access.Book) error { return nil }) }},
+	} {
+		if err := c.read(); err != nil && c.rk != headRow {
+			t.Fatal(err)
+		}
+		stored, err := c.table.get(t.Context(), c.pk, c.rk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.table.write(t.Context(), merge(stored, columns{"Body": "{", "Generation": "many"})); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.read(); err == nil || errors.Is(err, access.ErrNotFound) || errors.Is(err, access.ErrUnavailable) {
+			t.Errorf("%s: error %v, want one that is final", c.rk, err)
+		}
+	}
+}
+
+func FuzzCursor(f *testing.F) {
+	r := sample(1)
+	f.Add(allPrefix, makeCursor(allPrefix, indexSuffix(&r)))
+	f.Add(openPrefix, makeCursor(allPrefix, indexSuffix(&r)))
+	f.Add(allPrefix, makeCursor(allPrefix, "' or RowKey gt '"))
+	f.Add("", "")
+	f.Add(allPrefix, "AAAA")
+	f.Fuzz(func(t *testing.T, prefix, cursor string) {
+		last, err := readCursor(prefix, cursor)
+		if err != nil || cursor == "" {
+			return
+		}
+		if !suffixForm.MatchString(last) {
+			t.Errorf("%q was accepted as a key", last)
+		}
+		if again := makeCursor(prefix, last); again != cursor {
+			t.Errorf("%q is another spelling of %q", cursor, again)
+		}
+	})
+}

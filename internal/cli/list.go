@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"jitgate/internal/api"
+	"jitgate/internal/client"
+)
+
+// fullPage is the most the API gives in one page.
+const fullPage = 200
+
+func (a *App) listCommand() *cobra.Command {
+	var filter client.Filter
+	var allPages bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List requests, newest first",
+		Long: `List requests, newest first. Callers who may not see the requests of others get
+their own.`,
+		Example: `  jitgate list --mine
+  jitgate list --state active --vm web01
+  jitgate list --all-pages -o json`,
+		Args: cobra.NoArgs,
+		RunE: a.run(func(c *cobra.Command, _ []string) error { return a.list(c.Context(), filter, allPages) }),
+	}
+	flags := c.Flags()
+	flags.StringVar(&filter.State, "state", "", "only requests in this state, for example active")
+	flags.StringVar(&filter.VM, "vm", "", "only requests for this virtual machine, by name or ARM id")
+	flags.BoolVar(&filter.Mine, "mine", false, "only your own requests")
+	flags.IntVar(&filter.Limit, "limit", 50, "most requests to list, 1 to 200")
+	flags.BoolVar(&allPages, "all-pages", false, "list all there are")
+	c.MarkFlagsMutuallyExclusive("limit", "all-pages")
+	return c
+}
+
+func (a *App) list(ctx context.Context, filter client.Filter, allPages bool) error {
+	if filter.Limit < 1 || filter.Limit > fullPage {
+		return usage("--limit is from 1 to %d; use --all-pages for more", fullPage)
+	}
+	jit, err := a.client()
+	if err != nil {
+		return err
+	}
+	if filter.VM != "" {
+		if filter.VM, err = machineID(ctx, jit, filter.VM); err != nil {
+			return err
+		}
+	}
+	if allPages {
+		filter.Limit = fullPage
+	}
+	page, err := jit.List(ctx, filter)
+	if err != nil {
+		return err
+	}
+	for allPages && page.Next != "" {
+		filter.Cursor = page.Next
+		next, err := jit.List(ctx, filter)
+		if err != nil {
+			return err
+		}
+		page.Requests, page.Next = append(page.Requests, next.Requests...), next.Next
+	}
+	if len(page.Requests) == 0 {
+		a.say("there are no such requests")
+	}
+	if page.Next != "" {
+		a.say("there are more; list them with --all-pages")
+	}
+	return a.print(page, func(w io.Writer) {
+		if len(page.Requests) > 0 {
+			a.writeRequests(w, page.Requests)
+		}
+	})
+}
+
+func (a *App) writeRequests(w io.Writer, requests []api.Request) {
+	rows := make([]table.Row, len(requests))
+	for i, r := range requests {
+		machines := distinct(r.Targets, func(t api.Target) []string { return []string{a.name(t.VM)} })
+		ports := distinct(r.Targets, func(t api.Target) []string {
+			each := make([]string, len(t.Ports))
+			for i := range t.Ports {
+				each[i] = portList(t.Ports[i : i+1])
+			}
+			return each
+		})
+		created := r.CreatedAt.In(a.Clock.Now().Location()).Format("2006-01-02 15:04 MST")
+		rows[i] = table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, a.moments(r.ExpiresAt)}
+	}
+	writeTable(w, table.Row{"ID", "Created", "State", "VMs", "Ports", "Source", "Requester", "Expires"}, rows)
+}

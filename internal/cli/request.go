@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"jitgate/internal/api"
+	"jitgate/internal/client"
+)
+
+type requestFlags struct {
+	vms, ports               []string
+	source, duration, reason string
+	key                      string
+	wait                     waitFlags
+}
+
+func (a *App) requestCommand() *cobra.Command {
+	var f requestFlags
+	c := &cobra.Command{
+		Use:   "request --vm NAME-OR-ID --port PORT",
+		Short: "Ask for access to virtual machines",
+		Long: `Ask for access to one or more virtual machines: the same ports on all of them, from
+one source address, for a limited time. Policy decides.
+
+With --wait the command stays until all of it is open or has ended, and then shows
+the rules and when they are removed. Without, it ends once the request is accepted.
+
+When the time is over, or the request is revoked, new connections are refused.
+Connections that are open then go on until they end: a network security group does
+not cut them.`,
+		Example: `  jitgate request --vm web01 --port 22 --duration 1h --reason "INC-1042 disk full" --wait
+  jitgate request --vm web01 --vm web02 --port 22 --port 53/udp --source 203.0.113.0/28
+  jitgate request --vm /subscriptions/…/virtualMachines/db01 --port 3389 --duration PT30M -o json`,
+		Args: cobra.NoArgs,
+		RunE: a.run(func(c *cobra.Command, _ []string) error { return a.request(c.Context(), f) }),
+	}
+	flags := c.Flags()
+	flags.StringSliceVar(&f.vms, "vm", nil, "name or ARM id of a virtual machine; repeatable")
+	flags.StringSliceVar(&f.ports, "port", nil, "port to open: 22, 22/tcp, 53/udp; repeatable")
+	flags.StringVar(&f.source, "source", "", "address or range you come from (default the address the server sees)")
+	flags.StringVar(&f.duration, "duration", "1h", "for how long: 1h, 90m, 1h30m or PT1H")
+	flags.StringVar(&f.reason, "reason", "", "why access is needed; policy may ask for it")
+	flags.StringVar(&f.key, "idempotency-key", "", "makes a repeat of this command return the same request (default a new one)")
+	f.wait.add(c)
+	for _, name := range []string{"vm", "port"} {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is declared above
+		}
+	}
+	return c
+}
+
+func (a *App) request(ctx context.Context, f requestFlags) error {
+	duration, err := parseDuration(f.duration)
+	if err != nil {
+		return err
+	}
+	ports, err := parsePorts(f.ports)
+	if err != nil {
+		return err
+	}
+	jit, err := a.client()
+	if err != nil {
+		return err
+	}
+	in := api.NewRequest{Source: f.source, Duration: duration, Justification: f.reason}
+	for _, vm := range f.vms {
+		id, err := machineID(ctx, jit, vm)
+		if err != nil {
+			return err
+		}
+		in.Targets = append(in.Targets, api.NewTarget{VM: id, Ports: ports})
+	}
+	if f.key == "" {
+		f.key = uuid.NewString()
+	}
+	r, _, err := jit.Create(ctx, in, f.key)
+	if err != nil {
+		return uncertain(err, f.key)
+	}
+	a.say("request %s is accepted", r.ID)
+	if !f.wait.on {
+		a.say("follow it with: jitgate show %s", r.ID)
+		return a.printRequest(r)
+	}
+	return a.finish(ctx, jit, r, f.wait.timeout, opened)
+}
+
+// uncertain adds to an error after which the request may or may not exist how to
+// find out without asking twice.
+func uncertain(err error, key string) error {
+	f := explain(err)
+	if f.exit != exitUnavailable {
+		return f
+	}
+	return f.hinting("it may have arrived; repeat the command with --idempotency-key " + key + " to not ask twice")
+}
+
+// opened is an error unless everything that was asked for is open.
+func opened(r api.Request) error {
+	var closed []string
+	for _, t := range r.Targets {
+		if t.State != "Active" {
+			closed = append(closed, fmt.Sprintf("%s is %s", lastPart(t.VM), t.State))
+		}
+	}
+	if len(closed) == 0 {
+		return nil
+	}
+	return &failure{exit: exitNoAccess, sentence: "no access: " + strings.Join(closed, ", ")}
+}
+
+// machineID finds the id of a machine that was given by id or by name.
+func machineID(ctx context.Context, jit *client.Client, text string) (string, error) {
+	if text == "" {
+		return "", usage("--vm is empty; give a name or an id")
+	}
+	if strings.HasPrefix(text, "/") {
+		return text, nil
+	}
+	found, err := jit.Machines(ctx, text)
+	if err != nil {
+		return "", err
+	}
+	switch len(found) {
+	case 0:
+		return "", &failure{exit: exitNotFound, sentence: fmt.Sprintf("there is no virtual machine called %q", text),
+			hints: []string{"list those there are with: jitgate machines"}}
+	case 1:
+		return found[0].ID, nil
+	}
+	f := usage("%d virtual machines are called %q", len(found), text)
+	for _, m := range found {
+		f.lines = append(f.lines, m.ID)
+	}
+	f.hints = []string{"name the one you mean by its id"}
+	return "", f
+}
+
+// finish waits until the request is settled, shows it and judges the outcome.
+// What is known is shown even when the wait fails.
+func (a *App) finish(ctx context.Context, jit *client.Client, r api.Request, timeout time.Duration, judge func(api.Request) error) error {
+	r, err := a.await(ctx, jit, r, timeout)
+	if err == nil {
+		err = judge(r)
+	}
+	return errors.Join(a.printRequest(r), err)
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"jitgate/internal/api"
+)
+
+func (a *App) showCommand() *cobra.Command {
+	var events bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a request and what became of it",
+		Long: `Show a request: what was asked for, where each virtual machine stands, which rules
+were written, and when access ends. With --events the record is shown as well: who
+did what, when and why.`,
+		Example: `  jitgate show 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11
+  jitgate show 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 --events
+  jitgate show 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 -o json`,
+		Args:              oneID,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	c.Flags().BoolVar(&events, "events", false, "show the record too")
+	c.RunE = a.run(func(c *cobra.Command, args []string) error {
+		jit, err := a.client()
+		if err != nil {
+			return err
+		}
+		r, _, err := jit.Get(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if !events {
+			return a.printRequest(r)
+		}
+		list, err := jit.Events(c.Context(), r.ID)
+		if err != nil {
+			return err
+		}
+		// The request with its record inside: it reads as either of the API's shapes.
+		both := struct {
+			api.Request
+			api.EventList
+		}{r, api.EventList{Events: list}}
+		return a.print(both, func(w io.Writer) {
+			a.writeRequest(w, r)
+			_, _ = fmt.Fprintln(w)
+			a.writeEvents(w, list)
+		})
+	})
+	return c
+}
+
+// oneID wants one argument that can be an id.
+func oneID(c *cobra.Command, args []string) error {
+	if err := cobra.ExactArgs(1)(c, args); err != nil {
+		return usage("give the id of one request; jitgate list shows ids")
+	}
+	if strings.Trim(args[0], ".") == "" { // would be another path
+		return usage("%q is not the id of a request; jitgate list shows ids", args[0])
+	}
+	return nil
+}
+
+func (a *App) printRequest(r api.Request) error {
+	return a.print(r, func(w io.Writer) { a.writeRequest(w, r) })
+}
+
+func (a *App) writeRequest(w io.Writer, r api.Request) {
+	requester := r.Requester.Name
+	if a.wide || requester == "" {
+		requester = strings.TrimSpace(requester + " " + r.Requester.Object)
+	}
+	facts := []table.Row{
+		{"Request:", r.ID},
+		{"State:", a.state(r.State)},
+		{"Requester:", requester},
+		{"Source:", r.Source},
+		{"Duration:", span(r.Duration)},
+	}
+	if r.Justification != "" {
+		facts = append(facts, table.Row{"Reason:", r.Justification})
+	}
+	facts = append(facts, table.Row{"Created:", a.moment(r.CreatedAt)})
+	writeTable(w, nil, facts)
+	_, _ = fmt.Fprintln(w)
+
+	var rows []table.Row
+	var reasons []string
+	for _, t := range r.Targets {
+		first := table.Row{a.name(t.VM), portList(t.Ports), a.state(t.State)}
+		for _, o := range t.NSGs {
+			rows = append(rows, append(first, a.name(o.NSG)+" ("+o.State+")", strings.Join(o.Rules, ", "), a.moments(t.ExpiresAt)))
+			first = table.Row{"", "", ""}
+		}
+		if len(t.NSGs) == 0 {
+			rows = append(rows, append(first, "", "", a.moments(t.ExpiresAt)))
+		}
+		if t.Reason != nil {
+			reasons = append(reasons, fmt.Sprintf("%s is %s: %s (%s)", lastPart(t.VM), t.State, t.Reason.Text, t.Reason.Code))
+		}
+	}
+	writeTable(w, table.Row{"VM", "Ports", "State", "NSG", "Rules", "Expires"}, rows)
+	for _, reason := range reasons {
+		_, _ = fmt.Fprintf(w, "\n%s\n", clean(reason))
+	}
+}
+
+func (a *App) writeEvents(w io.Writer, events []api.Event) {
+	rows := make([]table.Row, len(events))
+	for i, e := range events {
+		actor := e.Name
+		if a.wide || actor == "" {
+			actor = strings.TrimSpace(actor + " " + e.Actor)
+		}
+		at := e.At.In(a.Clock.Now().Location()).Format("2006-01-02 15:04:05 MST")
+		rows[i] = table.Row{e.Sequence, at, e.Kind, actor, a.name(e.VM), a.name(e.NSG), e.Rule, e.Text}
+	}
+	writeTable(w, table.Row{"#", "At", "Kind", "By", "VM", "NSG", "Rule", "What"}, rows)
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"jitgate/internal/api"
+	"jitgate/internal/policy"
+)
+
+// parseDuration reads "1h30m" and "PT1H30M" and returns the ISO 8601 form, which
+// the API takes.
+func parseDuration(text string) (string, error) {
+	var d time.Duration
+	var err error
+	if strings.HasPrefix(text, "P") {
+		d, err = policy.ParseDuration(text)
+	} else {
+		d, err = time.ParseDuration(text)
+	}
+	if err != nil || d <= 0 {
+		return "", usage("%q is not a duration; write one such as 1h, 90m, 1h30m or PT1H", text)
+	}
+	return policy.FormatDuration(d), nil
+}
+
+func parsePorts(texts []string) ([]api.Port, error) {
+	var ports []api.Port
+	for _, text := range texts {
+		p, err := policy.ParsePort(text)
+		if err != nil {
+			return nil, usage("%q is not a port; write one such as 22, 22/tcp or 53/udp", text)
+		}
+		ports = append(ports, api.Port{Port: int(p.Number), Protocol: string(p.Protocol)})
+	}
+	return ports, nil
+}
+
+// moment writes a time to the minute, in the zone of the clock, and how far away
+// it is: "2026-03-01 14:05 CET (in 59m)".
+func (a *App) moment(t time.Time) string {
+	now := a.Clock.Now()
+	text := t.In(now.Location()).Format("2006-01-02 15:04 MST")
+	switch d := t.Sub(now); {
+	case d >= time.Minute:
+		return text + " (in " + short(d.Truncate(time.Minute)) + ")"
+	case d > 0:
+		return text + " (in less than a minute)"
+	case d > -time.Minute:
+		return text + " (just now)"
+	default:
+		return text + " (" + short((-d).Truncate(time.Minute)) + " ago)"
+	}
+}
+
+func (a *App) moments(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return a.moment(*t)
+}
+
+// short writes 1h0m0s as 1h, and days from two of them on.
+func short(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// span writes the API's duration for people.
+func span(iso string) string {
+	d, err := policy.ParseDuration(iso)
+	if err != nil {
+		return iso
+	}
+	return short(d)
+}
+
+// name is the last part of an ARM id, or all of it with --wide.
+func (a *App) name(id string) string {
+	if a.wide {
+		return id
+	}
+	return lastPart(id)
+}
+
+func lastPart(id string) string { return id[strings.LastIndex(id, "/")+1:] }
+
+func portList(ports []api.Port) string {
+	texts := make([]string, len(ports))
+	for i, p := range ports {
+		texts[i] = fmt.Sprintf("%d/%s", p.Port, p.Protocol)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// distinct joins what map makes of the targets, each once, in their order.
+func distinct(targets []api.Target, each func(api.Target) []string) string {
+	var all []string
+	for _, t := range targets {
+		for _, text := range each(t) {
+			if !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+	}
+	return strings.Join(all, ", ")
+}
