@@ -35,6 +35,15 @@ func TestLostAnswersDoNotAskTwice(t *testing.T) {
 	}
 }
 
+func TestRepeatedCallIsTheSameCall(t *testing.T) {
+	d := newDesk(t)
+	d.service.down = 2
+	d.ok("request", "--vm", web1, "--port", "22", "--reason", "INC-1042")
+	if got := d.service.requests; len(got) != 1 || got[0].Justification != "INC-1042" {
+		t.Errorf("requests %+v, want the one that was asked for", got)
+	}
+}
+
 func TestUncertainRequestCanBeRepeatedByHand(t *testing.T) {
 	d := newDesk(t)
 	d.service.lose = tries

@@ -28,7 +28,7 @@ var exitCodes = []struct {
 	{exitDone, "done"},
 	{exitUnexpected, "failed unexpectedly, or was interrupted"},
 	{exitUsage, "bad usage, or refused as malformed (HTTP 400, 422 and other faults of the call)"},
-	{exitNotAllowed, "not signed in or not allowed (HTTP 401, 403)"},
+	{exitNotAllowed, "not signed in, not allowed, or ruled out by policy at once (HTTP 401, 403)"},
 	{exitNotFound, "not found (HTTP 404)"},
 	{exitConflict, "in conflict with what is there, for example ended already (HTTP 409)"},
 	{exitUnavailable, "not available: cannot connect, timed out, or asked to come back later (HTTP 429, 502, 503, 504)"},

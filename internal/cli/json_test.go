@@ -97,6 +97,11 @@ func TestOutcomeIsShownWhenThereIsNoAccess(t *testing.T) {
 	}
 	r = d.run("request", "--vm", "denied-1", "--port", "22", "--wait")
 	contains(t, "stdout", r.stdout, "denied-1 is Denied: The policy does not allow this port. (port_not_allowed)")
+	r = d.run("request", "--vm", "failed-1", "--port", "22", "--wait")
+	contains(t, "stdout", r.stdout, "failed-1 is Failed: The NSG has no room for another rule. (nsg_full)")
+	if strings.Contains(r.stdout, "(in ") {
+		t.Errorf("what never opened must not seem to end later:\n%s", r.stdout)
+	}
 	r = d.run("request", "--vm", "waiting-1", "--port", "22", "--wait", "--timeout", "20ms", "-o", "json")
 	if got := decode[api.Request](t, r.stdout); got.State != "AwaitingApproval" {
 		t.Errorf("after the timeout: %+v", got)

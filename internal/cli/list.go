@@ -91,7 +91,11 @@ func (a *App) writeRequests(w io.Writer, requests []api.Request) {
 			return each
 		})
 		created := r.CreatedAt.In(a.Clock.Now().Location()).Format("2006-01-02 15:04 MST")
-		rows[i] = table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, a.moments(r.ExpiresAt)}
+		until := ""
+		if r.ExpiresAt != nil && underAccess(r.State) {
+			until = a.moment(*r.ExpiresAt)
+		}
+		rows[i] = table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, until}
 	}
-	writeTable(w, table.Row{"ID", "Created", "State", "VMs", "Ports", "Source", "Requester", "Expires"}, rows)
+	writeTable(w, table.Row{"ID", "Created", "State", "VMs", "Ports", "Source", "Requester", "Until"}, rows)
 }

@@ -33,6 +33,7 @@ type service struct {
 	calls    []string
 	keys     []string
 	lose     int // so many answers are lost: the call is carried out, the caller gets 503
+	down     int // so many calls get 503 and nothing is done
 	fail     *api.Problem
 	badly    bool // fail without a problem document
 }
@@ -104,9 +105,14 @@ func (s *service) guard(next http.Handler) http.Handler {
 			answer(w, s.fail.Status, s.fail)
 		case caller(r) == "":
 			refuse(w, http.StatusUnauthorized, "token_signature", "The token's signature does not match.")
-		case s.lose > 0:
-			s.lose--
-			next.ServeHTTP(httptest.NewRecorder(), r)
+		case s.lose > 0 || s.down > 0:
+			if s.lose > 0 {
+				s.lose--
+				next.ServeHTTP(httptest.NewRecorder(), r)
+			} else {
+				s.down--
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
 			w.Header().Set("Retry-After", "0")
 			refuse(w, http.StatusServiceUnavailable, api.Unavailable, "A service jitgate depends on cannot be reached.")
 		default:
@@ -264,7 +270,7 @@ func (n *stored) proceed(now time.Time) {
 			t.State, t.NSGs = "Active", groups("open")
 			n.ExpiresAt = t.ExpiresAt
 		case t.State == "Closing":
-			t.State, t.NSGs = "Revoked", groups("closed")
+			t.State, t.NSGs, t.EndedAt = "Revoked", groups("closed"), new(now.UTC().Truncate(time.Second))
 		}
 	}
 	n.derive()

@@ -95,17 +95,17 @@ func (a *App) writeRequest(w io.Writer, r api.Request) {
 	for _, t := range r.Targets {
 		first := table.Row{a.name(t.VM), portList(t.Ports), a.state(t.State)}
 		for _, o := range t.NSGs {
-			rows = append(rows, append(first, a.name(o.NSG)+" ("+o.State+")", strings.Join(o.Rules, ", "), a.moments(t.ExpiresAt)))
+			rows = append(rows, append(first, a.name(o.NSG)+" ("+o.State+")", strings.Join(o.Rules, ", "), a.end(t)))
 			first = table.Row{"", "", ""}
 		}
 		if len(t.NSGs) == 0 {
-			rows = append(rows, append(first, "", "", a.moments(t.ExpiresAt)))
+			rows = append(rows, append(first, "", "", a.end(t)))
 		}
 		if t.Reason != nil {
 			reasons = append(reasons, fmt.Sprintf("%s is %s: %s (%s)", lastPart(t.VM), t.State, t.Reason.Text, t.Reason.Code))
 		}
 	}
-	writeTable(w, table.Row{"VM", "Ports", "State", "NSG", "Rules", "Expires"}, rows)
+	writeTable(w, table.Row{"VM", "Ports", "State", "NSG", "Rules", "Until"}, rows)
 	for _, reason := range reasons {
 		_, _ = fmt.Fprintf(w, "\n%s\n", clean(reason))
 	}

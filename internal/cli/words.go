@@ -55,11 +55,21 @@ func (a *App) moment(t time.Time) string {
 	}
 }
 
-func (a *App) moments(t *time.Time) string {
-	if t == nil {
-		return ""
+// end says when a target ends or has ended. The expiry of one that ended early is
+// no longer true and is not shown.
+func (a *App) end(t api.Target) string {
+	switch {
+	case t.EndedAt != nil:
+		return "ended " + a.moment(*t.EndedAt)
+	case t.ExpiresAt != nil && underAccess(t.State):
+		return a.moment(*t.ExpiresAt)
 	}
-	return a.moment(*t)
+	return ""
+}
+
+// underAccess: access is open, about to be, or about to end.
+func underAccess(state string) bool {
+	return state == "Approved" || state == "Active" || state == "Closing"
 }
 
 // short writes 1h0m0s as 1h, and days from two of them on.

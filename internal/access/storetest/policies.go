@@ -17,6 +17,7 @@ var policyTests = map[string]func(*testing.T, Store){
 	"Scopes":    testScopes,
 	"AtOnce":    testPoliciesAtOnce,
 	"Large":     testLargePolicy,
+	"NoText":    testPolicyWithoutText,
 }
 
 func putPolicy(t *testing.T, s Store, d policy.Document) policy.Policy {
@@ -124,4 +125,15 @@ func testLargePolicy(t *testing.T, s Store) {
 	small := document(vm(1), 23)
 	putPolicy(t, s, small) // nothing of the longer text stays behind
 	wantPolicy(t, s, policy.New(small, 2))
+}
+
+// A document that was put together, not written.
+func testPolicyWithoutText(t *testing.T, s Store) {
+	doc := document(vm(1), 22)
+	doc.Text = ""
+	p := putPolicy(t, s, doc)
+	equal(t, "policy", policy.New(doc, 1), p)
+	got, err := s.Policy(t.Context(), vm(1))
+	must(t, err)
+	equal(t, "policy", p, got)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"jitgate/internal/access"
+	"jitgate/internal/audit"
 	local "jitgate/internal/local/tables"
 )
 
@@ -33,6 +34,15 @@ func TestIndexRows(t *testing.T) {
 	if d := cmp.Diff([]string{"event-000001", "request"}, keysOf(t, s.requests, "")); d != "" {
 		t.Errorf("rows (-want +got):\n%s", d)
 	}
+	if _, err := s.UpdateRequest(t.Context(), r.ID, func(r *access.Request) ([]audit.Event, error) {
+		r.Targets[0].State, r.Targets[1].State = access.Denied, access.Denied
+		return made, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := keysOf(t, s.lookups, openPrefix); len(got) != 0 {
+		t.Errorf("rows %q of a finished request", got)
+	}
 }
 
 func TestRequestsThatCannotBeStored(t *testing.T) {
@@ -53,6 +63,25 @@ func TestRequestsThatCannotBeStored(t *testing.T) {
 	if got := append(keysOf(t, s.lookups, ""), keysOf(t, s.requests, "")...); len(got) != 0 {
 		t.Errorf("rows %q were written", got)
 	}
+}
+
+// More events than a transaction holds are refused before anything is written.
+func TestTooManyEvents(t *testing.T) {
+	s := newAccount(t).store(t)
+	insertSample(t, s)
+	many := make([]audit.Event, maxChanges)
+	_, err := s.UpdateRequest(t.Context(), sample(1).ID, func(*access.Request) ([]audit.Event, error) { return many, nil })
+	if err == nil || errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("error %v, want one that is final", err)
+	}
+	if err := s.InsertRequest(t.Context(), sample(2), many); err == nil || errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("error %v, want one that is final", err)
+	}
+	if err := s.InsertRequest(t.Context(), sample(3), nil); err != nil {
+		t.Errorf("a request without events: %v", err)
+	}
+	wantEvents(t, s, 1, "made")
+	wantListed(t, s, access.Query{}, 3, 1)
 }
 
 // A call looks at so many rows and no more; the cursor goes on from there.

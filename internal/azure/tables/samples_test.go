@@ -3,8 +3,13 @@ package tables
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"jitgate/internal/access"
 	"jitgate/internal/armid"
@@ -69,3 +74,81 @@ func putSamplePolicy(t *testing.T, s *Store) {
 }
 
 func mustID(text string) armid.ID { return armid.MustParse(text) }
+func wantListed(t *testing.T, s *Store, q access.Query, want ...int) {
+	t.Helper()
+	page, err := s.List(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, ids []string
+	for _, r := range page.Requests {
+		got = append(got, r.ID)
+	}
+	for _, n := range want {
+		ids = append(ids, sample(n).ID)
+	}
+	if d := cmp.Diff(ids, got); d != "" || page.Next != "" {
+		t.Fatalf("listed for %+v (-want +got), cursor %q:\n%s", q, page.Next, d)
+	}
+}
+
+func wantEvents(t *testing.T, s *Store, request int, want ...string) {
+	t.Helper()
+	events, err := s.Events(t.Context(), sample(request).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, e := range events {
+		got = append(got, e.Text)
+		if e.Sequence != i+1 {
+			t.Errorf("event %d has the number %d", i+1, e.Sequence)
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("events (-want +got):\n%s", d)
+	}
+}
+
+// wantBook describes grants by target and whatever is not zero.
+func wantBook(t *testing.T, s *Store, want ...string) access.Book {
+	t.Helper()
+	b, err := s.Book(t.Context(), nsgID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, g := range b.Grants {
+		text := strconv.Itoa(g.Target)
+		if g.WakeUp != 0 {
+			text += fmt.Sprint(" wakes ", g.WakeUp)
+		}
+		if g.Opened {
+			text += " opened"
+		}
+		if g.Closing {
+			text += " closing"
+		}
+		got = append(got, text)
+	}
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("grants (-want +got):\n%s", d)
+	}
+	return b
+}
+
+// keysOf lists the row keys of a table that begin with prefix.
+func keysOf(t *testing.T, from table, prefix string) []string {
+	t.Helper()
+	var out []string
+	for found, err := range from.rows(t.Context(), "", pageSize) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(found.rk, prefix) {
+			out = append(out, found.rk)
+		}
+	}
+	return out
+}

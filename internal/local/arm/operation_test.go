@@ -172,6 +172,22 @@ func TestSupersededUpdateRestores(t *testing.T) {
 	}
 }
 
+// When the write that overtook another fails in its turn, neither is left.
+func TestSupersedingWriteFails(t *testing.T) {
+	clock := clockwork.NewFakeClock()
+	e := start(t, arm.Options{Clock: clock, Latency: time.Second})
+	e.call(t, "PUT", web+"/securityRules/first"+version, ssh(100))
+	e.FailOperationNext("rule.put", 1, "InternalServerError", "An error occurred.")
+	e.call(t, "PUT", web+"/securityRules/second"+version, ssh(101))
+	clock.Advance(time.Second)
+	if got := e.RuleNames(web); !slices.Equal(got, []string{"allow-https", "deny-management"}) {
+		t.Errorf("%v", got)
+	}
+	if a := probe(t, e, "web01", "198.51.100.7", 22); a.Rule != "deny-management" {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestWholeGroupIsSupersededToo(t *testing.T) {
 	clock := clockwork.NewFakeClock()
 	e := start(t, arm.Options{Clock: clock, Latency: time.Second})

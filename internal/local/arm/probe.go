@@ -99,7 +99,7 @@ func (s *Server) Probe(p Packet) (Answer, error) {
 			a.Path = append(a.Path, Step{Level: level.name, Access: "Allow"})
 			continue
 		}
-		name, v := t.first(group.state.rules)
+		name, v := t.first(group.live)
 		step := Step{Level: level.name, NSG: group.id, Rule: name, Priority: v.priority, Access: "Deny"}
 		if v.allow {
 			step.Access = "Allow"

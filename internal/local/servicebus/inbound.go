@@ -55,9 +55,6 @@ func (in *inbound) transfer(t *amqp.Transfer, payload []byte) error {
 		if t.DeliveryID == nil {
 			return illegal("amqp:not-allowed", "the first transfer of a delivery has no delivery-id")
 		}
-		if in.credit == 0 {
-			return illegal("amqp:link:transfer-limit-exceeded", "transfer without link credit")
-		}
 		in.credit--
 		in.received++
 		*in = inbound{l: in.l, handle: in.handle, received: in.received, credit: in.credit, active: true, deliveryID: *t.DeliveryID}

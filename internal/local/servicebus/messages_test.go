@@ -59,6 +59,10 @@ func TestAnyAMQPBodySurvives(t *testing.T) {
 			MessageAnnotations:    map[any]any{"mine": "kept", "x-opt-sequence-number": int64(999)},
 			DeliveryAnnotations:   map[any]any{"hop": "gone"},
 			ApplicationProperties: map[string]any{"u8": uint8(1), "f": float32(1.5), "bin": []byte{1}, "nil": nil}}, nil))
+		peeked := must(r.PeekMessages(within(t), 1, &azservicebus.PeekMessagesOptions{FromSequenceNumber: new(int64(0))}))(t)[0]
+		if got := peeked.RawAMQPMessage.DeliveryAnnotations; len(got) > 0 {
+			t.Errorf("%s: the sender's delivery annotations were meant for us: %v", name, got)
+		}
 		m := receiveOne(t, r)
 		raw := m.RawAMQPMessage
 		if diff := cmp.Diff(body, raw.Body); diff != "" {

@@ -174,7 +174,7 @@ func (s *session) flush() {
 				s.unsettled[s.nextDelivery] = &unsettled{o.l, o.token, o.op}
 			}
 			s.nextDelivery++
-			_ = 0
+			o.l.out.sent++
 		}
 		n := min(len(o.payload), s.c.maxFrame-amqp.TransferOverhead)
 		t.More = n < len(o.payload)

@@ -63,8 +63,14 @@ func TestDrain(t *testing.T) {
 	w.putTokens("plain")
 	w.attachReceiver(0, "plain", nil)
 	expect[*amqp.Attach](w)
-	w.credit(0, 0, 5, true)
+	w.credit(0, 0, 5, false)
 	expect[*amqp.Transfer](w)
+	w.send(&amqp.Flow{NextIncomingID: new(uint32(0)), IncomingWindow: 100, Handle: new(uint32(0)), DeliveryCount: new(uint32(0)),
+		LinkCredit: new(uint32(5)), Echo: true})
+	if f := expect[*amqp.Flow](w); f.Drain || *f.DeliveryCount != 1 || *f.LinkCredit != 4 || *f.Handle != 0 {
+		t.Errorf("echo after one of five: %+v", f)
+	}
+	w.credit(0, 1, 4, true)
 	if f := expect[*amqp.Flow](w); !f.Drain || *f.LinkCredit != 0 || *f.DeliveryCount != 5 || f.NextIncomingID == nil {
 		t.Errorf("after one of five: %+v", f)
 	}
@@ -179,6 +185,41 @@ func TestMultiFrameSendAndAbort(t *testing.T) {
 	wantCounts(t, b, "plain", servicebus.Counts{Locked: 1})
 }
 
+func TestSendCreditIsRenewed(t *testing.T) {
+	b := start(t)
+	w := dialWire(t, b, 65536)
+	w.putTokens("plain")
+	w.send(&amqp.Attach{Name: "s", Handle: 0, Role: amqp.RoleSender, Source: &amqp.Source{}, Target: &amqp.Target{Address: new("plain")}})
+	expect[*amqp.Attach](w)
+	f := expect[*amqp.Flow](w)
+	var sent uint32
+	for range 3 { // rounds of credit
+		granted := *f.LinkCredit
+		for ; sent < *f.DeliveryCount+granted/2; sent++ {
+			w.sendMessage(0, 10+sent, &amqp.Message{})
+		}
+		if f = expect[*amqp.Flow](w); *f.DeliveryCount != sent || *f.LinkCredit != granted {
+			t.Fatalf("after %d messages: %+v", sent, f)
+		}
+	}
+	wantCounts(t, b, "plain", servicebus.Counts{Active: int(sent)})
+}
+
+// Replies wait for credit like any delivery.
+func TestRepliesNeedCredit(t *testing.T) {
+	w := dialWire(t, start(t), 65536)
+	cbs := w.requester("$cbs", 0)
+	w.credit(1, 0, 1, false)
+	cbs.call("put-token", token("sb://host/plain"), nil)
+	m := &amqp.Message{}
+	m.SetApplicationProperties(amqp.Map{{Key: "operation", Value: "put-token"}})
+	w.sendMessage(0, 1, m)
+	w.send(&amqp.Flow{NextIncomingID: new(uint32(0)), IncomingWindow: 100, Echo: true})
+	expect[*amqp.Flow](w) // no reply before this
+	w.credit(1, 1, 1, false)
+	expect[*amqp.Transfer](w)
+}
+
 // The JavaScript SDK's session receiver: a bare filter, no property for the
 // time, a name for the session in management calls.
 func TestSessionOfJavaScript(t *testing.T) {
@@ -256,9 +297,13 @@ func TestSettledByTheClient(t *testing.T) {
 	w.credit(0, 0, 3, false)
 	var ids []uint32
 	for range 3 {
-		tr := expect[*amqp.Transfer](w)
-		if len(tr.DeliveryTag) != 16 || *tr.Settled {
-			t.Errorf("transfer %+v", tr)
+		f := w.next()
+		tr := f.Body.(*amqp.Transfer)
+		// The tag is the lock token in the byte order of a .NET Guid.
+		token := must(amqp.DecodeMessage(f.Payload))(t).DeliveryAnnotations.Get("x-opt-lock-token").(uuid.UUID)
+		guid := append([]byte{token[3], token[2], token[1], token[0], token[5], token[4], token[7], token[6]}, token[8:]...)
+		if !bytes.Equal(tr.DeliveryTag, guid) || *tr.Settled {
+			t.Errorf("transfer %+v of %s", tr, token)
 		}
 		ids = append(ids, *tr.DeliveryID)
 	}

@@ -1,0 +1,261 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"jitgate/internal/access"
+	"jitgate/internal/audit"
+	local "jitgate/internal/local/tables"
+)
+
+// oops is a failure that the SDK repeats at once.
+var oops = &local.Fault{Status: 500, Code: "InternalError", RetryAfter: time.Millisecond}
+
+// undertaking is one call of the store with what must hold afterwards.
+type undertaking struct {
+	name    string
+	prepare func(*testing.T, *Store)
+	do      func(context.Context, *Store) error
+	// done checks the outcome of a call that succeeded, or that failed half-way and was
+	// made again.
+	done func(t *testing.T, s *Store)
+	// again accepts the result of the second call; nil wants no error.
+	again func(error) bool
+}
+
+var undertakings = []undertaking{
+	{
+		name: "InsertRequest",
+		do:   func(ctx context.Context, s *Store) error { return s.InsertRequest(ctx, sample(1), made) },
+		done: func(t *testing.T, s *Store) {
+			wantListed(t, s, access.Query{}, 1)
+			wantListed(t, s, access.Query{Unfinished: true}, 1)
+			wantEvents(t, s, 1, "made")
+		},
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrExists) },
+	},
+	{
+		name:    "UpdateRequest",
+		prepare: insertSample,
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.UpdateRequest(ctx, sample(1).ID, func(r *access.Request) ([]audit.Event, error) {
+				if r.Targets[0].State == access.Denied {
+					return nil, nil
+				}
+				r.Targets[0].State = access.Denied
+				return []audit.Event{{Text: "denied"}}, nil
+			})
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			wantEvents(t, s, 1, "made", "denied")
+			wantListed(t, s, access.Query{State: access.Denied}, 1)
+			wantListed(t, s, access.Query{Unfinished: true})
+		},
+	},
+	{
+		name:    "WithdrawRequest",
+		prepare: insertSample,
+		do:      func(ctx context.Context, s *Store) error { return s.WithdrawRequest(ctx, sample(1).ID) },
+		done: func(t *testing.T, s *Store) {
+			wantListed(t, s, access.Query{})
+			wantEvents(t, s, 1)
+		},
+	},
+	{
+		name:    "PutGrants",
+		prepare: putSamples,
+		do: func(ctx context.Context, s *Store) error {
+			closing := sampleGrant(1)
+			closing.Closing = true
+			generation, now, err := s.PutGrants(ctx, nsgID, []access.Grant{closing, sampleGrant(3)})
+			if err == nil && (!now[0].Closing || now[1].Closing || generation < 2) {
+				err = fmt.Errorf("generation %d, grants %+v", generation, now)
+			}
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			b := wantBook(t, s, "1 closing", "2", "3")
+			if b.Generation == b.Enforced {
+				t.Error("nothing tells that the NSG has to be looked at")
+			}
+		},
+	},
+	{
+		name:    "SetWakeUp",
+		prepare: putSamples,
+		do:      func(ctx context.Context, s *Store) error { return s.SetWakeUp(ctx, nsgID, sample(1).ID, 5) },
+		done:    func(t *testing.T, s *Store) { wantBook(t, s, "1 wakes 5", "2 wakes 5") },
+	},
+	{
+		name: "Touch",
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.Touch(ctx, nsgID)
+			return err
+		},
+		done: func(t *testing.T, s *Store) { wantBook(t, s) },
+	},
+	{
+		name:    "Settle",
+		prepare: putSamples,
+		do: func(ctx context.Context, s *Store) error {
+			return s.Settle(ctx, nsgID, access.Settlement{Enforced: 1, NextDue: noon,
+				Opened: []string{sampleGrant(1).Key()}, Closed: []string{sampleGrant(2).Key()}})
+		},
+		done: func(t *testing.T, s *Store) {
+			b := wantBook(t, s, "1 opened")
+			if b.Enforced != 1 || !b.NextDue.Equal(noon) {
+				t.Errorf("head %+v", b.Head)
+			}
+		},
+	},
+	{
+		name: "PutPolicy",
+		do: func(ctx context.Context, s *Store) error {
+			p, err := s.PutPolicy(ctx, samplePolicy(22), person, noon)
+			if err == nil && p.Version != 1 {
+				err = fmt.Errorf("version %d", p.Version)
+			}
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			list, err := s.ListPolicies(t.Context())
+			if err != nil || len(list) != 1 || list[0].Version != 1 {
+				t.Errorf("policies %v, error %v", list, err)
+			}
+		},
+	},
+	{
+		name:    "Reads",
+		prepare: func(t *testing.T, s *Store) { insertSample(t, s); putSamples(t, s); putSamplePolicy(t, s) },
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.Request(ctx, sample(1).ID)
+			_, err2 := s.Events(ctx, sample(1).ID)
+			page, err3 := s.List(ctx, access.Query{})
+			_, err4 := s.Book(ctx, nsgID)
+			books := 0
+			err5 := s.Books(ctx, func(access.Book) error { books++; return nil })
+			_, err6 := s.Policy(ctx, samplePolicy(22).Scope)
+			list, err7 := s.ListPolicies(ctx)
+			err = errors.Join(err, err2, err3, err4, err5, err6, err7)
+			if err == nil && (len(page.Requests) != 1 || books != 1 || len(list) != 1) {
+				err = errors.New("something is missing")
+			}
+			return err
+		},
+		done: func(*testing.T, *Store) {},
+	},
+}
+
+// begin opens a store prepared for u.
+func begin(t *testing.T, u undertaking) (*account, *Store) {
+	a := newAccount(t)
+	s := a.store(t)
+	if u.prepare != nil {
+		u.prepare(t, s)
+	}
+	return a, s
+}
+
+// operations counts what u asks of the service.
+func operations(t *testing.T, u undertaking) int {
+	a, s := begin(t, u)
+	before := sum(a.Counts())
+	if err := u.do(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	u.done(t, s)
+	return sum(a.Counts()) - before
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// Each operation in turn is carried out and then reported as failed. The SDK
+// repeats it, and the caller must not notice.
+func TestAnswerLost(t *testing.T) {
+	for _, u := range undertakings {
+		t.Run(u.name, func(t *testing.T) {
+			for k := range operations(t, u) {
+				a, s := begin(t, u)
+				var n atomic.Int64
+				a.SetFaults(nil, func(local.Op) *local.Fault {
+					if n.Add(1) == int64(k+1) {
+						return oops
+					}
+					return nil
+				})
+				if err := u.do(t.Context(), s); err != nil {
+					t.Fatalf("answer %d lost: %v", k+1, err)
+				}
+				a.SetFaults(nil, nil)
+				u.done(t, s)
+			}
+		})
+	}
+}
+
+// The process is cut off: one operation is carried out but its answer is lost, and
+// nothing gets through afterwards. The call says so, and made again by somebody
+// else it leads to the same end.
+func TestCutOff(t *testing.T) {
+	for _, u := range undertakings {
+		t.Run(u.name, func(t *testing.T) {
+			for k := range operations(t, u) {
+				a, s := begin(t, u)
+				var n atomic.Int64
+				a.SetFaults(
+					func(local.Op) *local.Fault {
+						if n.Add(1) > int64(k+1) {
+							return oops
+						}
+						return nil
+					},
+					func(local.Op) *local.Fault {
+						if n.Load() >= int64(k+1) {
+							return oops
+						}
+						return nil
+					})
+				err := u.do(t.Context(), s)
+				a.SetFaults(nil, nil)
+				// Failing to tidy up the index is not the caller's concern, hence nil.
+				if err != nil && !errors.Is(err, access.ErrUnavailable) {
+					t.Fatalf("cut off at operation %d: %v, want ErrUnavailable", k+1, err)
+				}
+				second := a.store(t)
+				err = u.do(t.Context(), second)
+				if u.again != nil && !u.again(err) || u.again == nil && err != nil {
+					t.Fatalf("cut off at operation %d, then again: %v", k+1, err)
+				}
+				u.done(t, second)
+			}
+		})
+	}
+}
+
+// A broken connection is no different from a bad answer.
+func TestConnectionLost(t *testing.T) {
+	u := undertakings[1]
+	a, s := begin(t, u)
+	var n atomic.Int64
+	a.SetFaults(nil, func(op local.Op) *local.Fault {
+		if op.Kind == "transaction" && n.Add(1) == 1 {
+			return &local.Fault{Drop: true}
+		}
+		return nil
+	})
+	if err := u.do(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	u.done(t, s)
+}
