@@ -38,7 +38,7 @@ func ParseNudge(body []byte) (Nudge, error) {
 // sense. An error nobody thought of is repeated: after its last delivery it is in
 // the dead-letter queue, where somebody will see it.
 func (s *Service) Settle(ctx context.Context, err error) error {
-	for _, final := range []error{ErrIllegalMove, ErrForbidden, ErrNotFound} {
+	for _, final := range []error{ErrIllegalMove, ErrNotFound} {
 		if errors.Is(err, final) {
 			s.Log.ErrorContext(ctx, "message settled although its work failed: repeating it cannot help", "error", err)
 			return nil

@@ -74,14 +74,18 @@ type world struct {
 // and none (lone01), and a policy for the resource group.
 func newWorld(tb tb) *world {
 	tb.Helper()
-	store, err := tables.New(tables.Config{ConnectionString: storage.ConnectionString(server.URL), Prefix: fmt.Sprintf("w%d", worlds.Add(1)), Log: slog.New(slog.DiscardHandler)})
+	clock := clockwork.NewFakeClockAt(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC))
+	store, err := tables.New(tables.Config{
+		ConnectionString: storage.ConnectionString(server.URL), Prefix: fmt.Sprintf("w%d", worlds.Add(1)),
+		Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	if err := store.EnsureTables(ctx); err != nil {
 		tb.Fatal(err)
 	}
-	w := &world{tb: tb, clock: clockwork.NewFakeClockAt(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)), queue: &accesstest.Queue{}, network: accesstest.NewNetwork()}
+	w := &world{tb: tb, clock: clock, queue: &accesstest.Queue{}, network: accesstest.NewNetwork()}
 	w.network.AddMachine(vmID("web01"), "10.0.0.4", nicNSG)
 	w.network.AddMachine(vmID("db01"), "10.0.1.4", subnetNSG)
 	w.network.AddMachine(vmID("db02"), "10.0.1.5", subnetNSG)

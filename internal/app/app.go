@@ -57,17 +57,17 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := tables.New(tables.Config{ConnectionString: c.Tables, ServiceURL: c.TablesURL, Credential: credential, Log: log})
+	now := c.Now
+	if now == nil {
+		now = time.Now
+	}
+	store, err := tables.New(tables.Config{ConnectionString: c.Tables, ServiceURL: c.TablesURL, Credential: credential, Now: now, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	network, err := arm.New(arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Log: log})
 	if err != nil {
 		return nil, err
-	}
-	now := c.Now
-	if now == nil {
-		now = time.Now
 	}
 	verifier, err := identity.New(identity.Config{Tenant: c.TenantID, Audience: c.Audience, Issuer: c.Issuer, Now: now})
 	if err != nil {

@@ -1,0 +1,82 @@
+package app_test
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"jitgate/internal/app"
+)
+
+func example(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("../../local.settings.json.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		IsEncrypted bool
+		Values      map[string]string
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Values
+}
+
+// TestTheExampleIsComplete: every setting is shown or named in the example, nothing in
+// it is unknown, and it loads as it is.
+func TestTheExampleIsComplete(t *testing.T) {
+	settings := example(t)
+	comments := ""
+	for name, value := range settings {
+		if strings.HasPrefix(name, "//") {
+			comments += value
+			delete(settings, name)
+		}
+	}
+	known := map[string]bool{"FUNCTIONS_WORKER_RUNTIME": true, "AzureWebJobsStorage": true, "AZURE_CLIENT_ID": true}
+	fields := reflect.TypeFor[app.Config]()
+	for i := range fields.NumField() {
+		name := fields.Field(i).Tag.Get("env")
+		if name == "-" || name == "FUNCTIONS_CUSTOMHANDLER_PORT" {
+			continue
+		}
+		known[name] = true
+		if _, shown := settings[name]; !shown && !strings.Contains(comments, name) {
+			t.Errorf("%s is not in local.settings.json.example", name)
+		}
+	}
+	for name := range settings {
+		if !known[name] {
+			t.Errorf("local.settings.json.example shows %s, which nothing reads", name)
+		}
+	}
+	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "7071"
+	c, err := app.Load(settings)
+	if err != nil {
+		t.Fatalf("the example does not load: %v", err)
+	}
+	if time.Duration(c.Shortest) != 5*time.Minute || time.Duration(c.Longest) != 24*time.Hour || c.Priorities != (app.Band{First: 100, Last: 999}) {
+		t.Errorf("read as %+v", c)
+	}
+}
+
+func TestAllFaultsOfTheSettingsAtOnce(t *testing.T) {
+	_, err := app.Load(map[string]string{
+		"JITGATE_SUBSCRIPTIONS": "x", "JITGATE_SHORTEST_DURATION": "soon", "JITGATE_RULE_PRIORITIES": "1-2",
+		"JITGATE_SERVICEBUS": "a", "JITGATE_SERVICEBUS__fullyQualifiedNamespace": "b", "JITGATE_ARM_ENDPOINT": "nowhere",
+	})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, name := range []string{"FUNCTIONS_CUSTOMHANDLER_PORT", "JITGATE_TENANT_ID", "JITGATE_AUDIENCE", "JITGATE_SUBSCRIPTIONS", "JITGATE_SHORTEST_DURATION",
+		"JITGATE_RULE_PRIORITIES", "JITGATE_SERVICEBUS__", "JITGATE_TABLES", "JITGATE_ARM_ENDPOINT"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named in: %v", name, err)
+		}
+	}
+}
