@@ -44,7 +44,7 @@ func (q *Query) Matches(r *Request) bool {
 	if q.Unfinished && r.Finished() {
 		return false
 	}
-	if q.Requester.Object != "" && !r.Requester.Same(q.Requester) {
+	if q.Requester != (Person{}) && !r.Requester.Same(q.Requester) {
 		return false
 	}
 	return q.VM.IsZero() || slices.ContainsFunc(r.Targets, func(t Target) bool { return t.VM.Equal(q.VM) })

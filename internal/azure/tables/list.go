@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"iter"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -65,7 +64,7 @@ func (s *Store) List(ctx context.Context, q access.Query) (access.Page, error) {
 			if r != nil && prefix == openPrefix && r.Finished() {
 				s.dropIndex(ctx, prefix+last)
 			}
-			if r != nil && indexSuffix(r) == last && matches(&q, r) {
+			if r != nil && indexSuffix(r) == last && q.Matches(r) {
 				page.Requests = append(page.Requests, *r)
 			}
 			if len(page.Requests) < limit && looked < maxLooked {
@@ -99,17 +98,6 @@ func indexFor(q access.Query) (string, error) {
 		return requesterPrefix(q.Requester)
 	}
 	return allPrefix, nil
-}
-
-func matches(q *access.Query, r *access.Request) bool {
-	switch {
-	case q.State != "" && r.State() != q.State,
-		q.Unfinished && r.Finished(),
-		!q.VM.IsZero() && !slices.ContainsFunc(r.Targets, func(t access.Target) bool { return t.VM.Equal(q.VM) }),
-		(q.Requester.Tenant != "" || q.Requester.Object != "") && !r.Requester.Same(q.Requester):
-		return false
-	}
-	return true
 }
 
 // indexKeys returns a function that takes the next keys of an index, without their
