@@ -175,6 +175,9 @@ func (c *conn) loop(r *reader) error {
 				}
 				return fmt.Errorf("read frame: %w", r.err)
 			}
+			// What an earlier frame led to comes before the next frame: a detach
+			// that follows credit finds the deliveries for it, and returns them.
+			c.runPosted()
 			if err := c.handle(f); err != nil {
 				return err
 			}

@@ -127,9 +127,7 @@ func render(d broker.Delivery, p purpose) []byte {
 		amqp.Pair{Key: annEnqueuedTime, Value: d.EnqueuedAt})
 	if d.LockToken != uuid.Nil {
 		annotations = append(annotations, amqp.Pair{Key: annLockedUntil, Value: d.LockedUntil})
-		if p == ordinary || d.State == broker.Deferred {
-			m.DeliveryAnnotations = amqp.Map{{Key: annLockToken, Value: d.LockToken}}
-		}
+		m.DeliveryAnnotations = amqp.Map{{Key: annLockToken, Value: d.LockToken}}
 	}
 	if d.DeadLetterSource != "" {
 		annotations = append(annotations, amqp.Pair{Key: annDeadLetterSource, Value: d.DeadLetterSource})

@@ -107,6 +107,9 @@ func TestLockExpiryAndRenewal(t *testing.T) {
 	}
 	b.clock.Advance(59 * time.Second)
 	wantCounts(t, b, "plain", servicebus.Counts{Locked: 1})
+	if p := must(r.PeekMessages(within(t), 1, nil))(t); len(p) != 1 || p[0].LockToken != [16]byte{} || p[0].LockedUntil != nil {
+		t.Errorf("peeking shows somebody's lock: %+v", p)
+	}
 
 	// A receiver that waits already gets the message when the lock expires.
 	other := b.receiver(t, "plain")

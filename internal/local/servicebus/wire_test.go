@@ -205,6 +205,65 @@ func TestSendCreditIsRenewed(t *testing.T) {
 	wantCounts(t, b, "plain", servicebus.Counts{Active: int(sent)})
 }
 
+// Deliveries that never got on the wire go back, whatever ended the link.
+func TestUnsentDeliveriesGoBack(t *testing.T) {
+	attach := func(t *testing.T, window uint32) (*bus, *wire) {
+		b := start(t)
+		b.send(t, "plain", text("1"), text("2"))
+		w := dialWire(t, b, 65536)
+		w.putTokens("plain")
+		w.attachReceiver(0, "plain", nil)
+		expect[*amqp.Attach](w)
+		w.send(&amqp.Flow{NextIncomingID: new(uint32(1)), IncomingWindow: window})
+		return b, w
+	}
+	credit := &amqp.Flow{NextIncomingID: new(uint32(1)), Handle: new(uint32(0)), DeliveryCount: new(uint32(0)), LinkCredit: new(uint32(2))}
+	t.Run("window closed", func(t *testing.T) {
+		b, w := attach(t, 0)
+		w.send(credit)
+		w.send(&amqp.Flow{NextIncomingID: new(uint32(1)), Echo: true})
+		expect[*amqp.Flow](w)
+		w.send(&amqp.Detach{Handle: 0, Closed: true})
+		expect[*amqp.Detach](w)
+		wantCounts(t, b, "plain", servicebus.Counts{Active: 2})
+	})
+	t.Run("fault", func(t *testing.T) {
+		b, w := attach(t, 10)
+		b.SetFaults(once("receive", servicebus.Fault{Condition: "com.microsoft:server-busy"}), nil)
+		credit.IncomingWindow = 10
+		w.send(credit)
+		if d := expect[*amqp.Detach](w); d.Error.Condition != "com.microsoft:server-busy" {
+			t.Errorf("detach %+v", d.Error)
+		}
+		w.send(&amqp.Detach{Handle: 0, Closed: true})
+		w.send(&amqp.Flow{NextIncomingID: new(uint32(1)), IncomingWindow: 10, Echo: true})
+		expect[*amqp.Flow](w) // the second message has come up by now
+		wantCounts(t, b, "plain", servicebus.Counts{Active: 2})
+	})
+}
+
+// Credit given before there is a session counts once there is one.
+func TestCreditBeforeTheSession(t *testing.T) {
+	b := start(t)
+	w := dialWire(t, b, 65536)
+	w.putTokens("sessions")
+	w.attachReceiver(0, "sessions", amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"), Value: nil}})
+	w.credit(0, 0, 1, true)
+	w.send(&amqp.Flow{NextIncomingID: new(uint32(0)), IncomingWindow: 100, Echo: true})
+	expect[*amqp.Flow](w)
+	b.send(t, "sessions", inSession("a", "1"))
+	expect[*amqp.Attach](w)
+	tr := expect[*amqp.Transfer](w)
+
+	// The answer to a dead-lettering names no error: it would become the
+	// client's.
+	w.send(&amqp.Disposition{Role: amqp.RoleReceiver, First: *tr.DeliveryID, State: &amqp.Rejected{Error: &amqp.Error{Condition: "com.microsoft:dead-letter"}}})
+	if d := expect[*amqp.Disposition](w); d.Role != amqp.RoleSender || !d.Settled || d.State.(*amqp.Rejected).Error != nil {
+		t.Errorf("disposition %+v", d)
+	}
+	wantCounts(t, b, "sessions", servicebus.Counts{DeadLetter: 1})
+}
+
 // Replies wait for credit like any delivery.
 func TestRepliesNeedCredit(t *testing.T) {
 	w := dialWire(t, start(t), 65536)
