@@ -13,9 +13,9 @@ import (
 	"jitgate/internal/nsg"
 )
 
-// recorders bounds how many requests are read or updated at a time; a burst on
-// one NSG can concern hundreds.
-const recorders = 16
+// readers bounds how many things are read or recorded side by side; a burst on one
+// NSG can concern hundreds of requests.
+const readers = 16
 
 // Enforce makes an NSG match its grants: opening, expiring, revoking and repairing
 // are this one function. It runs under a Service Bus session that stands for the
@@ -75,7 +75,7 @@ type pass struct {
 // request.
 func (p *pass) dropStale(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(recorders)
+	group.SetLimit(readers)
 	for i := range p.book.Grants {
 		g := &p.book.Grants[i]
 		if g.Opened || g.Closing {
@@ -186,7 +186,7 @@ func (p *pass) record(ctx context.Context) error {
 	}
 
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(recorders)
+	group.SetLimit(readers)
 	for id, grants := range byRequest {
 		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates) })
 	}

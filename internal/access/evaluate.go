@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
@@ -47,16 +49,28 @@ type decision struct {
 // decide settles every pending target. All reading happens before the update, so
 // that the update may run again on a clash without asking Azure twice.
 func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
+	vms := make([]armid.ID, len(r.Targets))
+	for i, t := range r.Targets {
+		vms[i] = t.VM
+	}
+	rules, err := s.rulebook(ctx, vms)
+	if err != nil {
+		return Request{}, err
+	}
 	decisions := make([]decision, len(r.Targets))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
 	for i, t := range r.Targets {
 		if t.State != Pending {
 			continue
 		}
-		d, err := s.decideTarget(ctx, &r, t)
-		if err != nil {
-			return Request{}, err
-		}
-		decisions[i] = d
+		group.Go(func() (err error) {
+			decisions[i], err = s.decideTarget(gctx, rules, &r, t)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Request{}, err
 	}
 	at := s.now()
 	return s.Store.UpdateRequest(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
@@ -73,11 +87,8 @@ func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
 	})
 }
 
-func (s *Service) decideTarget(ctx context.Context, r *Request, t Target) (decision, error) {
-	p, refusals, err := s.judge(ctx, policy.Ask{VM: t.VM, Ports: t.Ports, Source: r.Source, Duration: r.Duration})
-	if err != nil {
-		return decision{}, fmt.Errorf("read the policies: %w", err)
-	}
+func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, t Target) (decision, error) {
+	p, refusals := rules.judge(policy.Ask{VM: t.VM, Ports: t.Ports, Source: r.Source, Duration: r.Duration})
 	d := decision{}
 	if p.Version > 0 {
 		d.policy = fmt.Sprintf("%s version %d", p.Scope, p.Version)

@@ -113,12 +113,17 @@ func requestID(by Person, key string) (string, error) {
 
 // precheck refuses what policy would deny, for every target at once.
 func (s *Service) precheck(ctx context.Context, ask Ask) error {
+	vms := make([]armid.ID, len(ask.Targets))
+	for i, t := range ask.Targets {
+		vms[i] = t.VM
+	}
+	rules, err := s.rulebook(ctx, vms)
+	if err != nil {
+		return err
+	}
 	var faults Refusals
 	for i, t := range ask.Targets {
-		_, refusals, err := s.judge(ctx, policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration})
-		if err != nil {
-			return fmt.Errorf("read the policies: %w", err)
-		}
+		_, refusals := rules.judge(policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration})
 		for _, r := range refusals {
 			faults = append(faults, Refusal{Code: Code(r.Code), Field: fmt.Sprintf("targets[%d]", i), Sentence: r.Sentence})
 		}
@@ -127,22 +132,4 @@ func (s *Service) precheck(ctx context.Context, ask Ask) error {
 		return faults
 	}
 	return nil
-}
-
-// judge asks the nearest policy. No policy is a refusal like any other.
-func (s *Service) judge(ctx context.Context, ask policy.Ask) (policy.Policy, []policy.Refusal, error) {
-	p, found, err := policy.Nearest(ask.VM, func(scope armid.ID) (policy.Policy, bool, error) {
-		p, err := s.Policies.Policy(ctx, scope)
-		if errors.Is(err, ErrNotFound) {
-			return p, false, nil
-		}
-		return p, err == nil, err
-	})
-	if err != nil {
-		return policy.Policy{}, nil, err
-	}
-	if !found {
-		return policy.Policy{}, []policy.Refusal{policy.NoPolicy(ask.VM)}, nil
-	}
-	return p, p.Check(ask), nil
 }

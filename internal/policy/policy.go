@@ -10,7 +10,6 @@
 package policy
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -39,16 +38,12 @@ type Ask struct {
 
 // Nearest finds the policy that governs vm: its own, else its resource group's,
 // else its subscription's. The nearest decides alone; it is not combined with
-// those above. find looks up one scope and reports false when it has no policy.
-func Nearest(vm armid.ID, find func(scope armid.ID) (Policy, bool, error)) (Policy, bool, error) {
+// those above. find knows the policies in force by scope.
+func Nearest(vm armid.ID, find func(scope armid.ID) (Policy, bool)) (Policy, bool) {
 	for _, scope := range vm.Scopes() {
-		p, found, err := find(scope)
-		if err != nil {
-			return Policy{}, false, fmt.Errorf("looking for the policy of %s: %w", scopeName(scope), err)
-		}
-		if found {
-			return p, true, nil
+		if p, found := find(scope); found {
+			return p, true
 		}
 	}
-	return Policy{}, false, nil
+	return Policy{}, false
 }
