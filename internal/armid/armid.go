@@ -27,6 +27,7 @@ var ErrInvalid = errors.New("not an ARM id")
 // same id in different cases from one call to the next.
 type ID struct {
 	text         string // as first seen, for people
+	folded       string // in lower case, for comparing
 	subscription string
 	group        string
 	kind         string // "Namespace/type[/type…]", empty for a subscription or group
@@ -55,7 +56,7 @@ func Parse(text string) (ID, error) {
 	if !uuidPattern.MatchString(parts[2]) {
 		return bad("the subscription is not a UUID")
 	}
-	id := ID{text: text, subscription: parts[2], name: parts[2]}
+	id := ID{text: text, folded: strings.ToLower(text), subscription: parts[2], name: parts[2]}
 	if len(parts) == 3 {
 		return id, nil
 	}
@@ -116,15 +117,14 @@ func (id ID) Type() string { return id.kind }
 // IsZero reports whether id was never parsed.
 func (id ID) IsZero() bool { return id.text == "" }
 
-// Equal ignores case, as ARM does. It folds exactly as Key does, so that equal
-// ids always share a key.
-func (id ID) Equal(other ID) bool { return strings.ToLower(id.text) == strings.ToLower(other.text) }
+// Equal ignores case, as ARM does. Equal ids share a key.
+func (id ID) Equal(other ID) bool { return id.folded == other.folded }
 
 // Key is the lower-cased id hashed to 64 hexadecimal characters: legal as a
 // Table Storage key (no slashes) and short enough for a Service Bus session id
 // (128 characters at most).
 func (id ID) Key() string {
-	sum := sha256.Sum256([]byte(strings.ToLower(id.text)))
+	sum := sha256.Sum256([]byte(id.folded))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -135,12 +135,14 @@ func (id ID) Scopes() []ID {
 	if id.kind != "" {
 		scopes = append(scopes, id)
 	}
-	subscription := "/subscriptions/" + id.subscription
+	subscription := ID{text: "/subscriptions/" + id.subscription, subscription: id.subscription, name: id.subscription}
+	subscription.folded = strings.ToLower(subscription.text)
 	if id.group != "" {
-		group := subscription + "/resourceGroups/" + id.group
-		scopes = append(scopes, ID{text: group, subscription: id.subscription, group: id.group, name: id.group})
+		group := ID{text: subscription.text + "/resourceGroups/" + id.group, subscription: id.subscription, group: id.group, name: id.group}
+		group.folded = strings.ToLower(group.text)
+		scopes = append(scopes, group)
 	}
-	return append(scopes, ID{text: subscription, subscription: id.subscription, name: id.subscription})
+	return append(scopes, subscription)
 }
 
 // Within reports whether id is scope or lies in it.
