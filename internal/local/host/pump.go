@@ -148,8 +148,8 @@ func (p *pump) session(open context.Context) error {
 	s, err := p.bus.client.AcceptNextSessionForQueue(ctx, p.t.queue, nil)
 	if err != nil {
 		var e *azservicebus.Error
-		if ctx.Err() != nil || errors.As(err, &e) && e.Code == azservicebus.CodeTimeout {
-			return nil // no session had a message
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) && e.Code == azservicebus.CodeTimeout {
+			return nil // no session had a message; the client's own deadline may be a little earlier than ours
 		}
 		return err
 	}
