@@ -46,6 +46,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		return nil
 	}
 	mine, open, closed := 0, 0, 0
+	none := true // no rule of this opening is left
 	var failed Reason
 	for _, i := range grants {
 		if p.book.Grants[i].Target != index {
@@ -53,6 +54,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		}
 		f := fates[i]
 		mine++
+		none = none && !f.open && !f.left && f.refused == nil
 		switch {
 		case f.open:
 			open++
@@ -69,7 +71,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 	case mine == 0:
 		return nil
 	case failed.Code != "":
-		o.Closed = open == 0
+		o.Closed = none
 		if err := t.fail(failed, rec); err != nil {
 			return err
 		}

@@ -105,11 +105,13 @@ func (p *pass) live() []Grant {
 	return slices.DeleteFunc(slices.Clone(p.book.Grants), func(g Grant) bool { return g.Closing || g.Due(now) })
 }
 
-// fate is what a pass found out about one grant.
+// fate is what a pass found out about one grant. The zero fate says nothing: look
+// again later.
 type fate struct {
-	open    bool   // ARM shows the rule
+	open    bool   // ARM shows the rule as wanted
 	closed  bool   // ARM shows that the rule is gone
-	failed  Reason // it cannot be opened
+	failed  Reason // it cannot be opened,
+	left    bool   // but its rule may be there all the same
 	refused error  // Azure refuses to remove the rule
 }
 
@@ -119,9 +121,9 @@ func (p *pass) fates() []fate {
 	for _, r := range p.outcome.Group.Rules {
 		present[r.Name] = true
 	}
-	unplaced := map[string]string{}
+	unplaced := map[string]nsg.Unplaced{}
 	for _, u := range p.outcome.Unplaced {
-		unplaced[u.Name] = u.Reason
+		unplaced[u.Name] = u
 	}
 	wanted := map[string]bool{}
 	for _, g := range p.wanted {
@@ -129,32 +131,62 @@ func (p *pass) fates() []fate {
 	}
 	out := make([]fate, len(p.book.Grants))
 	for i, g := range p.book.Grants {
-		refused := p.outcome.Refused[g.Rule]
-		if p.forbidden != nil {
-			refused = p.forbidden
-		}
-		switch full, isFull := unplaced[g.Rule]; {
-		case p.gone && g.Closing:
-			out[i].closed = true
+		switch {
 		case p.gone:
-			out[i].failed = Reason{NSGGone, "The NSG does not exist any more; ask again, so that the way to the VM is looked up anew."}
-		case wanted[g.Key()] && refused != nil:
-			p.Log.Error("Azure refuses an allow rule; is the role assigned on this NSG?", "nsg", p.book.NSG, "rule", g.Rule, "request", g.Request, "error", refused)
-			out[i].failed = Reason{WriteRefused, "Azure refuses the rule for this NSG; jitgate's operator finds the cause in the log."}
-		case wanted[g.Key()] && isFull:
-			out[i].failed = Reason{NSGFull, full}
+			out[i] = fateOfGone(g)
+		case p.forbidden != nil:
+			out[i] = fateUnseen(g, wanted[g.Key()], p.forbidden)
 		case wanted[g.Key()]:
-			out[i].open = present[g.Rule]
-		case refused != nil:
-			out[i].refused = refused
+			out[i] = fateOfWanted(p.outcome.Refused[g.Rule], unplaced[g.Rule], present[g.Rule])
+		case p.outcome.Refused[g.Rule] != nil:
+			out[i].refused = p.outcome.Refused[g.Rule]
 		default:
 			// The plan had nothing left to do, so the rule is gone, or it is shared with
 			// targets that are still live and no longer names this one's address.
 			out[i].closed = true
 		}
+		if out[i].failed.Code == WriteRefused {
+			p.Log.Error("Azure refuses an allow rule; is the role assigned on this NSG?",
+				"nsg", p.book.NSG, "rule", g.Rule, "request", g.Request, "error", errors.Join(p.outcome.Refused[g.Rule], p.forbidden))
+		}
 	}
 	return out
 }
+
+// fateOfGone: with the NSG went its rules.
+func fateOfGone(g Grant) fate {
+	if g.Closing {
+		return fate{closed: true}
+	}
+	return fate{failed: Reason{NSGGone, "The NSG does not exist any more; ask again, so that the way to the VM is looked up anew."}}
+}
+
+// fateUnseen: Azure does not let us read the NSG. What was open is taken to be open
+// still; what was not may have been written by a process that died before it could
+// record it.
+func fateUnseen(g Grant, wanted bool, forbidden error) fate {
+	switch {
+	case !wanted:
+		return fate{refused: forbidden}
+	case g.Opened:
+		return fate{}
+	}
+	return fate{failed: refusedByAzure, left: true}
+}
+
+func fateOfWanted(refused error, unplaced nsg.Unplaced, present bool) fate {
+	switch {
+	case refused != nil:
+		return fate{failed: refusedByAzure, left: present}
+	case unplaced.Code == nsg.BandFull || unplaced.Code == nsg.RuleLimit || unplaced.Code == nsg.AddressLimit:
+		return fate{failed: Reason{NSGFull, unplaced.Reason}, left: present}
+	case unplaced.Code != "":
+		return fate{failed: Reason{RuleImpossible, unplaced.Reason}, left: present}
+	}
+	return fate{open: present}
+}
+
+var refusedByAzure = Reason{WriteRefused, "Azure refuses the rule for this NSG; jitgate's operator finds the cause in the log."}
 
 // record writes what was confirmed, first to the requests, then to the grants: if
 // we die in between, the next pass finds the rules as they should be and records
@@ -170,10 +202,10 @@ func (p *pass) record(ctx context.Context) error {
 			p.Log.ErrorContext(ctx, "Azure refuses to remove a rule; access may still be open. Look for a lock on the NSG or a missing role assignment; the sweep will try again",
 				"nsg", p.book.NSG, "rule", g.Rule, "request", g.Request, "error", f.refused)
 			settlement.Enforced = 0
-		case f.failed.Code != "" || f.closed:
+		case f.closed, f.failed.Code != "" && !f.left:
 			settlement.Closed = append(settlement.Closed, g.Key())
 		case !f.open:
-			settlement.Enforced = 0 // neither there nor gone: look again
+			settlement.Enforced = 0 // neither open nor gone: look again
 		case !g.Opened:
 			settlement.Opened = append(settlement.Opened, g.Key())
 		}

@@ -62,6 +62,7 @@ const (
 	NoAddress       Code = "vm_without_address"
 	NoNSG           Code = "no_nsg"
 	NSGFull         Code = "nsg_full"
+	RuleImpossible  Code = "rule_impossible"
 	NSGGone         Code = "nsg_gone"
 	WriteRefused    Code = "write_refused"
 	NotOpenedInTime Code = "not_opened_in_time"

@@ -345,6 +345,53 @@ func TestAzureRefusesTheRemoval(t *testing.T) {
 	}
 }
 
+// TestTheNSGCannotBeRead: the role assignment was lost for a while. What was open is
+// not declared closed, what is new fails, and nothing is forgotten.
+func TestTheNSGCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	open := w.submit(ask("web01"))
+	w.deliver()
+	w.network.Hide(nicNSG, true)
+	fresh := w.submit(ask("web01"))
+	w.deliver()
+	w.wantState(open.ID, access.Active)
+	if r := w.wantState(fresh.ID, access.Failed); r.Targets[0].Reason.Code != access.WriteRefused || r.Finished() {
+		t.Errorf("%+v", r.Targets[0])
+	}
+	w.pass(time.Hour)
+	w.wantState(open.ID, access.Active) // its rule may well be there
+	w.wantRules(nicNSG, 1)
+	w.network.Hide(nicNSG, false)
+	w.sweep()
+	w.wantState(open.ID, access.Expired)
+	w.wantRules(nicNSG, 0)
+	if r := w.request(fresh.ID); !r.Finished() {
+		t.Errorf("not finished: %+v", r.Targets[0])
+	}
+}
+
+// TestARewriteIsRefused: a rule edited by hand cannot be put right. The access ends,
+// but is only recorded as closed when the rule is gone.
+func TestARewriteIsRefused(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	w.deliver()
+	w.network.Edit(nicNSG, func(g *nsg.Group) { g.Rules[0].Sources = []string{"*"} })
+	w.network.Refuse(nicNSG, access.ErrForbidden)
+	_, err := w.service.Store.Touch(ctx, nicNSG)
+	must(t, err)
+	must(t, w.service.Enforce(ctx, nicNSG))
+	w.deliver()
+	w.wantState(r.ID, access.Closing)
+	w.wantRules(nicNSG, 1)
+	w.network.Refuse(nicNSG, nil)
+	w.sweep()
+	if r := w.wantState(r.ID, access.Revoked); r.Targets[0].Reason.Code != access.WriteRefused {
+		t.Errorf("%+v", r.Targets[0].Reason)
+	}
+	w.wantRules(nicNSG, 0)
+}
+
 func TestTheNSGIsGone(t *testing.T) {
 	w := newWorld(t)
 	opened := w.submit(ask("app01"))

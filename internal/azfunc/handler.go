@@ -31,7 +31,7 @@ func Handler(f Func, log *slog.Logger) http.Handler {
 		err = call(r.Context(), f, inv)
 		attrs := []slog.Attr{
 			slog.String("function", inv.Function), slog.String("invocation", inv.ID), slog.String("message", inv.MessageID),
-			slog.Int("delivery", inv.DeliveryCount), slog.Duration("duration", time.Since(start)),
+			slog.Int("delivery", inv.DeliveryCount), slog.Int64("ms", time.Since(start).Milliseconds()),
 		}
 		if err == nil {
 			log.LogAttrs(r.Context(), slog.LevelInfo, "invocation succeeded", attrs...)

@@ -84,7 +84,7 @@ func TestHandler(t *testing.T) {
 			if tt.status == 400 {
 				return
 			}
-			if _, ok := line["duration"]; !ok || line["message"] != "m-1" || line["delivery"] != float64(3) {
+			if _, ok := line["ms"]; !ok || line["message"] != "m-1" || line["delivery"] != float64(3) {
 				t.Errorf("logged %v", line)
 			}
 			if stack, _ := line["stack"].(string); tt.name == "panic" && !strings.Contains(stack, "handler_test.go") {

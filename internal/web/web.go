@@ -11,12 +11,14 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"jitgate/internal/access"
 	"jitgate/internal/api"
+	"jitgate/internal/azfunc"
 	"jitgate/internal/identity"
 )
 
@@ -56,7 +58,7 @@ func New(c Config) (*http.ServeMux, huma.API) {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.Handle("/api/", identify(c, operations))
+	mux.Handle("/api/", summed(c.Log, identify(c, operations)))
 	return mux, h
 }
 
@@ -65,6 +67,28 @@ func Operation(op huma.Operation) huma.Operation {
 	op.MaxBodyBytes = MaxBody + 1 // huma refuses at the limit, we behind it
 	op.RejectUnknownQueryParameters = true
 	return op
+}
+
+// summed writes one line per call. The query stays out of it: it may hold a function
+// key (code=).
+func summed(log *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		log.InfoContext(r.Context(), "call answered", "method", r.Method, "path", r.URL.Path, "status", seen.status,
+			"ms", time.Since(began).Milliseconds(), "invocation", azfunc.InvocationID(r.Header))
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
 }
 
 type contextKey struct{}

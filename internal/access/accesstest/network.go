@@ -18,6 +18,7 @@ type Network struct {
 	machines map[string]access.Machine
 	groups   map[string]nsg.Group
 	refused  map[string]error // by NSG key
+	hidden   map[string]bool  // by NSG key
 	writes   int
 }
 
@@ -25,7 +26,7 @@ var _ access.Network = (*Network)(nil)
 
 // NewNetwork returns a network without machines.
 func NewNetwork() *Network {
-	return &Network{machines: map[string]access.Machine{}, groups: map[string]nsg.Group{}, refused: map[string]error{}}
+	return &Network{machines: map[string]access.Machine{}, groups: map[string]nsg.Group{}, refused: map[string]error{}, hidden: map[string]bool{}}
 }
 
 // AddMachine adds a VM with one private address behind NSGs, which are created empty
@@ -62,6 +63,13 @@ func (n *Network) Refuse(id armid.ID, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refused[id.Key()] = err
+}
+
+// Hide makes an NSG unreadable, as a lost role assignment does.
+func (n *Network) Hide(id armid.ID, hidden bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hidden[id.Key()] = hidden
 }
 
 // Rules returns our allow rules of an NSG by name.
@@ -106,6 +114,9 @@ func (n *Network) Match(_ context.Context, id armid.ID, plan func(nsg.Group) nsg
 	g, known := n.groups[id.Key()]
 	if !known {
 		return out, fmt.Errorf("%w: %s", access.ErrNotFound, id)
+	}
+	if n.hidden[id.Key()] {
+		return out, fmt.Errorf("%w: %s", access.ErrForbidden, id)
 	}
 	p := plan(g)
 	if err := n.refused[id.Key()]; err != nil && !p.Empty() {
