@@ -488,3 +488,21 @@ func wantCode(t *testing.T, err error, code access.Code) {
 		t.Errorf("got %v, want code %s", err, code)
 	}
 }
+
+// TestMessagesOfTheWrongKindAreDropped: a nudge for an NSG on the queue without
+// sessions must not lead to a second writer, and rubbish must not come back ten
+// times.
+func TestMessagesOfTheWrongKindAreDropped(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	must(t, w.service.Evaluate(ctx, r.ID))
+	for _, body := range []string{`{"nsg":"` + nicNSG.String() + `"}`, `{"request":"a","nsg":"` + nicNSG.String() + `"}`, `{}`, ``, `null`, `[]`, `{"request":"a","state":"Active"}`} {
+		must(t, w.service.OnRequestNudge(ctx, []byte(body)))
+	}
+	for _, body := range []string{`{"request":"` + r.ID + `"}`, `{"nsg":"nowhere"}`, `{"nsg":""}`, `x`} {
+		must(t, w.service.OnNSGNudge(ctx, []byte(body)))
+	}
+	if w.network.Writes() != 0 {
+		t.Error("an NSG was written")
+	}
+}

@@ -32,12 +32,40 @@ func ParseNudge(body []byte) (Nudge, error) {
 	return n, nil
 }
 
-// Settle decides what becomes of a message after its use case returned err: the
+// OnRequestNudge carries out a message of queue "requests". A returned error keeps
+// the message in the queue.
+func (s *Service) OnRequestNudge(ctx context.Context, body []byte) error {
+	n, err := ParseNudge(body)
+	if err != nil || n.Request == "" {
+		return s.drop(ctx, "requests", err)
+	}
+	return s.settle(ctx, s.Evaluate(ctx, n.Request))
+}
+
+// OnNSGNudge carries out a message of the session queue "nsgs". It takes no other:
+// only there does a session keep a second writer away. A returned error keeps the
+// message in the queue.
+func (s *Service) OnNSGNudge(ctx context.Context, body []byte) error {
+	n, err := ParseNudge(body)
+	if err != nil || n.NSG.IsZero() {
+		return s.drop(ctx, "nsgs", err)
+	}
+	return s.settle(ctx, s.Enforce(ctx, n.NSG))
+}
+
+// drop settles a message that is none of ours: delivering it again would not make
+// it one.
+func (s *Service) drop(ctx context.Context, queue string, err error) error {
+	s.Log.ErrorContext(ctx, "a message does not name what this queue is for; dropped", "queue", queue, "error", err)
+	return nil
+}
+
+// settle decides what becomes of a message after its use case returned err: the
 // error itself if delivering the message again may help, nil if it cannot. What
-// cannot be helped is on record as state already, or is a message that makes no
-// sense. An error nobody thought of is repeated: after its last delivery it is in
-// the dead-letter queue, where somebody will see it.
-func (s *Service) Settle(ctx context.Context, err error) error {
+// cannot be helped is on record as state already. An error nobody thought of is
+// repeated: after its last delivery it is in the dead-letter queue, where somebody
+// will see it.
+func (s *Service) settle(ctx context.Context, err error) error {
 	for _, final := range []error{ErrIllegalMove, ErrNotFound} {
 		if errors.Is(err, final) {
 			s.Log.ErrorContext(ctx, "message settled although its work failed: repeating it cannot help", "error", err)

@@ -83,8 +83,8 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	machines.Register(api, service, log)
 	// The host invokes these by POST to their names. No public route may ever equal
 	// one; routes_test.go in functions proves it.
-	mux.Handle("POST /evaluate", azfunc.Handler(evaluate.New(service, log), log))
-	mux.Handle("POST /enforce", azfunc.Handler(enforce.New(service, log), log))
+	mux.Handle("POST /evaluate", azfunc.Handler(evaluate.New(service), log))
+	mux.Handle("POST /enforce", azfunc.Handler(enforce.New(service), log))
 	mux.Handle("POST /sweep", azfunc.Handler(sweep.New(service, log), log))
 
 	a := &App{Service: service, API: api, queue: queue, port: c.Port, log: log}

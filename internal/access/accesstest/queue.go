@@ -5,7 +5,7 @@ package accesstest
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -111,14 +111,16 @@ func (q *Queue) DropAll() {
 	q.waiting = nil
 }
 
-// Deliver hands a message to the use case it is for. It stays in the queue: whoever
-// delivers decides whether it is settled (Drop) or comes again.
+// Deliver hands a message to the use case of its queue, as the function does. It
+// stays in the queue: whoever delivers decides whether it is settled (Drop) or comes
+// again.
 func Deliver(ctx context.Context, s *access.Service, m Message) error {
-	switch {
-	case m.Request != "":
-		return s.Settle(ctx, s.Evaluate(ctx, m.Request))
-	case !m.NSG.IsZero():
-		return s.Settle(ctx, s.Enforce(ctx, m.NSG))
+	body, err := json.Marshal(m.Nudge)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("message %d names nothing", m.Sequence)
+	if m.Request != "" {
+		return s.OnRequestNudge(ctx, body)
+	}
+	return s.OnNSGNudge(ctx, body)
 }
