@@ -31,10 +31,9 @@ var (
 	}
 
 	// Left out are addresses that nothing sends from (0.0.0.0/8, 240.0.0.0/4),
-	// about which the documentation says nothing, and the address of the host,
-	// which TestDecide looks after.
+	// about which the documentation says nothing.
 	sources = addresses(`10.0.1.5 10.0.1.4 10.0.7.7 10.9.0.1 20.1.0.9 20.1.1.9 203.0.113.7 203.0.113.8 203.0.113.200 198.51.100.1
-		8.8.8.8 192.168.1.1 172.16.0.1 172.32.0.1 100.64.0.1 100.128.0.1 169.254.1.1 127.0.0.1 1.0.0.1 223.255.255.255
+		8.8.8.8 168.63.129.16 192.168.1.1 172.16.0.1 172.32.0.1 100.64.0.1 100.128.0.1 169.254.1.1 127.0.0.1 1.0.0.1 223.255.255.255
 		::ffff:203.0.113.7 ::ffff:10.0.1.5 2001:4860::1 fd00:1::7 fd00:2::7 fe80::1`)
 )
 

@@ -210,7 +210,7 @@ func (t *traffic) carries(tag string, a netip.Addr) bool {
 	case "*":
 		return true
 	case "virtualnetwork":
-		return inside
+		return inside || a == azureHost // "the virtual IP address of the host" (service tags page)
 	case "azureloadbalancer":
 		return a == azureHost
 	case "internet":
