@@ -124,13 +124,15 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	}
 }
 
-// inherited passes our own settings from the environment on, so that a part that
-// does not run here can be one that runs elsewhere: an emulator, or Azure itself.
+// inherited passes settings from the environment on, and how to sign in to Azure,
+// when only some parts run here: the others run elsewhere, as an emulator or as Azure
+// itself.
 func inherited(f flags) map[string]string {
 	settings := map[string]string{}
 	for _, line := range os.Environ() {
 		name, value, _ := strings.Cut(line, "=")
-		if strings.HasPrefix(name, "JITGATE_") && len(f.only) > 0 {
+		prefix, _, _ := strings.Cut(name, "_")
+		if len(f.only) > 0 && slices.Contains([]string{"JITGATE", "AZURE", "IDENTITY"}, prefix) {
 			settings[name] = value
 		}
 	}
