@@ -123,7 +123,7 @@ func (p Policy) allowedSources() string {
 		case s.Range.Addr().BitLen():
 			words[i] = "single addresses of " + s.Range.String()
 		default:
-			words[i] = fmt.Sprintf("parts of %s from /%d on", s.Range, s.Widest)
+			words[i] = fmt.Sprintf("at most a /%d of %s", s.Widest, s.Range)
 		}
 	}
 	return listed(words)

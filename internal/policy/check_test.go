@@ -111,7 +111,7 @@ func TestSentencesNameTheScopeAndStayReadable(t *testing.T) {
 	a := demoAsk()
 	a.Source = netip.MustParsePrefix("192.0.2.0/28")
 	got := New(d, 1).Check(a)
-	if len(got) != 2 || !strings.HasSuffix(got[0].Sentence, "1009/TCP and 290 more.") || !strings.HasSuffix(got[1].Sentence, "it allows parts of 203.0.113.0/24 from /28 on.") {
+	if len(got) != 2 || !strings.HasSuffix(got[0].Sentence, "1009/TCP and 290 more.") || !strings.HasSuffix(got[1].Sentence, "it allows at most a /28 of 203.0.113.0/24.") {
 		t.Errorf("%v", got)
 	}
 }
