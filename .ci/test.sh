@@ -15,7 +15,7 @@ count() { grep -cE "^ *--- $1:" "$log" || true; }
 
 status=0
 run ./... || status=1
-echo "tests: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
+echo "without the race detector: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
 
 if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" > /dev/null; then
   echo
@@ -32,5 +32,5 @@ if [ $status -ne 0 ]; then
   grep -nE '^ *--- FAIL|^panic:|DATA RACE|^ +[a-z_]+_test\.go:[0-9]+:|^[^ ]+\.go:[0-9]+:[0-9]+:' "$log" | grep -v 'rapid\] OK' | head -n 80
 fi
 echo
-echo "tests with the race detector's: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
+echo "total: $(count PASS) passed, $(count FAIL) failed, $(count SKIP) skipped"
 exit $status
