@@ -145,7 +145,7 @@ func readQueue(b *object, binding string, env settings) *queueTrigger {
 	t.autoComplete = b.flag("autoCompleteMessages", true)
 	b.ignore("maxMessageBatchSize") // for cardinality many
 	if readChoice(b, "cardinality", "one", "many") == "many" {
-		// The Go client cannot take back credit, so it would juggle messages while a batch is at work.
+		// The Go client cannot take credit back, so a batch's worth of messages would bounce while one is at work.
 		b.faults.addf("%s: cardinality many is not supported by this stand-in: in Azure its locks are not renewed either", b.where)
 	}
 	t.binary = readChoice(b, "dataType", "string", "binary") == "binary"

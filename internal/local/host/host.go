@@ -89,13 +89,14 @@ type Host struct {
 	grace         time.Duration
 	drain         time.Duration
 
-	listener  net.Listener
-	server    *http.Server
-	transport *http.Transport
-	worker    *worker
-	gate      *gate
-	buses     map[string]*bus // by connection string
-	timers    map[string]*timer
+	listener    net.Listener
+	server      *http.Server
+	transport   *http.Transport
+	worker      *worker
+	releasePort func()
+	gate        *gate
+	buses       map[string]*bus // by connection string
+	timers      map[string]*timer
 
 	work     context.Context // listeners take new work until it ends
 	stopWork context.CancelFunc
@@ -193,10 +194,11 @@ func start(ctx context.Context, o Options, grace, drain time.Duration) (_ *Host,
 }
 
 func (h *Host) startWorker(ctx context.Context, env settings, o Options) error {
-	port, err := freePort()
+	port, release, err := reservePort()
 	if err != nil {
 		return err
 	}
+	h.releasePort = release
 	list := handlerEnv(env)
 	if h.login != nil {
 		list = append(list, "WEBSITE_AUTH_ENABLED=True")
@@ -213,16 +215,6 @@ func (h *Host) startWorker(ctx context.Context, env settings, o Options) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the handler to answer: %w", ctx.Err())
 	}
-}
-
-// freePort asks the system for a port on 127.0.0.1; the handler listens there a moment later.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // URL is the public base address, without a slash at the end.
@@ -304,9 +296,16 @@ func (h *Host) Close() error {
 		limit.Stop()
 		h.stopLife()
 		<-idle
-		h.running.Wait()
 		if h.server != nil {
+			// An answer is written after its handler returned: give the last ones the time.
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			_ = h.server.Shutdown(ctx)
+			cancel()
 			_ = h.server.Close()
+		}
+		h.running.Wait()
+		if h.releasePort != nil {
+			h.releasePort()
 		}
 		for _, b := range h.buses {
 			b.close()

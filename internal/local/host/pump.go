@@ -17,53 +17,40 @@ const gather = time.Millisecond
 // acceptTimeout is how long one wait for the next session lasts (the client's tryTimeout).
 const acceptTimeout = time.Minute
 
-// runMessages is a queue without sessions: up to maxConcurrentCalls messages at once.
+// runMessages is a queue without sessions: up to maxConcurrentCalls messages at once. Each receive asks for as many
+// messages as there are free slots. The client cannot take credit back: messages that come on what is left of it, while
+// nobody receives, are released by the client and do not count as delivered.
 func (p *pump) runMessages() {
-	for {
-		open, leave, err := p.h.gate.enter(p.h.work)
-		if err != nil {
-			return
-		}
-		if err := p.messages(open); err != nil {
-			p.h.end(fmt.Errorf("function %s: queue %s: %w", p.fn.name, p.t.queue, err), false)
-			leave()
-			return
-		}
-		leave()
-	}
-}
-
-// messages works on one receiver until open ends. Each receive asks for as many messages as there are free slots, so the
-// link never has credit for a message that nobody could work on. The receiver is closed in between, because the client
-// goes on taking and releasing messages on the credit that is left.
-func (p *pump) messages(open context.Context) error {
 	r, err := p.bus.receiver(p.t)
 	if err != nil {
-		return err
+		p.h.end(fmt.Errorf("function %s: queue %s: %w", p.fn.name, p.t.queue, err), false)
+		return
 	}
 	defer p.close(r)
 	var busy sync.WaitGroup
 	defer busy.Wait()
 	slots := make(chan struct{}, p.h.app.bus.maxCalls)
 	var pause backoff
-	for open.Err() == nil {
-		free := takeSlots(open, slots)
-		if free == 0 {
-			break
+	for {
+		open, leave, err := p.h.gate.enter(p.h.work)
+		if err != nil {
+			return
 		}
-		msgs, err := r.ReceiveMessages(open, free, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
-		for range free - len(msgs) {
-			<-slots
+		if free := takeSlots(open, slots); free > 0 {
+			msgs, err := r.ReceiveMessages(open, free, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
+			for range free - len(msgs) {
+				<-slots
+			}
+			for _, msg := range msgs {
+				busy.Go(func() {
+					defer func() { <-slots }()
+					p.message(r, msg)
+				})
+			}
+			p.failed(open, &pause, err)
 		}
-		for _, msg := range msgs {
-			busy.Go(func() {
-				defer func() { <-slots }()
-				p.message(r, msg)
-			})
-		}
-		p.failed(open, &pause, err)
+		leave()
 	}
-	return nil
 }
 
 // takeSlots waits for one free slot and takes all there are; 0 means that ctx ended.

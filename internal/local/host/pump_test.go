@@ -1,149 +1,17 @@
 package host
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
-	"github.com/jonboulle/clockwork"
 
-	"jitgate/internal/azfunc"
 	"jitgate/internal/local/servicebus"
 )
-
-// busRig is a rig with a Service Bus beside it.
-type busRig struct {
-	*rig
-	server *servicebus.Server
-	client *azservicebus.Client
-	clock  *clockwork.FakeClock
-	ops    chan servicebus.Op // what took effect at the broker, of the kinds asked for
-}
-
-// delivery is one message as the handler got it.
-type delivery struct {
-	Function, ID, Session, Body string
-	Count                       int
-	invocation                  azfunc.Invocation
-}
-
-const busHostJSON = `{"version":"2.0","customHandler":{"description":{"defaultExecutablePath":"handler"},"enableForwardingHttpRequest":true},
- "functionTimeout":"%s","extensionBundle":{"id":"Microsoft.Azure.Functions.ExtensionBundle","version":"[4.*, 5.0.0)"},
- "extensions":{"serviceBus":{"maxConcurrentCalls":8,"maxConcurrentSessions":3,"sessionIdleTimeout":"00:00:00.05","maxAutoLockRenewalDuration":"%s"}}}`
-
-func onQueue(queue, extra string) string {
-	return `{"bindings":[{"type":"serviceBusTrigger","direction":"in","name":"message","dataType":"binary","queueName":"` + queue + `","connection":"BUS"` + extra + `}]}`
-}
-
-const withSessions = `,"isSessionsEnabled":true`
-
-func newBusRig(t *testing.T, hostJSON string, functions map[string]string, kinds ...string) *busRig {
-	t.Helper()
-	b := &busRig{clock: clockwork.NewFakeClockAt(epoch), ops: make(chan servicebus.Op, 1000)}
-	server, err := servicebus.New(servicebus.Options{
-		Clock: b.clock,
-		Config: servicebus.Config{Queues: []servicebus.Queue{
-			{Name: "plain", LockDuration: time.Minute, MaxDeliveryCount: 3},
-			{Name: "sessions", LockDuration: time.Minute, MaxDeliveryCount: 3, RequiresSession: true},
-		}},
-		After: func(op servicebus.Op) {
-			for _, kind := range kinds {
-				if op.Kind == kind {
-					b.ops <- op
-				}
-			}
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	b.server = server
-	connection := servicebus.ConnectionString(l.Addr().String())
-	if b.client, err = azservicebus.NewClientFromConnectionString(connection, nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.client.Close(context.Background()) })
-	b.rig = newRig(t, hostJSON, functions)
-	b.options.Settings["BUS"] = connection
-	b.options.Clock = b.clock
-	return b
-}
-
-func defaultBus() string { return fmt.Sprintf(busHostJSON, "00:10:00", "00:05:00") }
-
-// handle makes f answer every delivery; nil means success.
-func (b *busRig) handle(f func(delivery) *answer) {
-	b.answerWith(func(in request) answer {
-		inv, err := azfunc.Decode(asHTTP(in))
-		if err != nil {
-			b.t.Error(err)
-			return answer{Status: 500}
-		}
-		body, err := inv.Body("message")
-		if err != nil {
-			b.t.Error(err)
-		}
-		session, _ := inv.Text("SessionId")
-		if a := f(delivery{inv.Function, inv.MessageID, session, string(body), inv.DeliveryCount, inv}); a != nil {
-			return *a
-		}
-		return ok("{}")
-	})
-}
-
-func (b *busRig) send(queue string, messages ...*azservicebus.Message) {
-	b.t.Helper()
-	s, err := b.client.NewSender(queue, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	batch, err := s.NewMessageBatch(within(b.t), nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, m := range messages {
-		if err := batch.AddMessage(m, nil); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	if err := s.SendMessageBatch(within(b.t), batch, nil); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := s.Close(within(b.t)); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func message(id string) *azservicebus.Message {
-	return &azservicebus.Message{MessageID: &id, Body: []byte("body of " + id)}
-}
-
-func inSession(session, id string) *azservicebus.Message {
-	m := message(id)
-	m.SessionID = &session
-	return m
-}
-
-func (b *busRig) empty(queue string) bool {
-	c, err := b.server.Count(queue)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return c == servicebus.Counts{DeadLetter: c.DeadLetter}
-}
 
 func TestBurstIsPumpedConcurrentlyAndCompleted(t *testing.T) {
 	t.Parallel()
@@ -237,8 +105,7 @@ func TestKillInFlightMeansRedelivery(t *testing.T) {
 	t.Parallel()
 	b := newBusRig(t, defaultBus(), map[string]string{"work": onQueue("plain", ""), "ordered": onQueue("sessions", withSessions)})
 	deliveries := make(chan delivery, 10)
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
+	release, _ := hold(t)
 	b.handle(func(d delivery) *answer {
 		deliveries <- d
 		if d.Count == 1 {
@@ -266,13 +133,35 @@ func TestKillInFlightMeansRedelivery(t *testing.T) {
 	}
 }
 
-func TestSessionsAreOrderedInsideAndParallelOutside(t *testing.T) {
+func TestCrashCostsOneDelivery(t *testing.T) {
 	t.Parallel()
 	b := newBusRig(t, defaultBus(), map[string]string{"work": onQueue("sessions", withSessions)})
+	deliveries := make(chan delivery, 10)
+	b.handle(func(d delivery) *answer {
+		deliveries <- d
+		if d.Count == 1 && d.ID == "m2" {
+			return &answer{Exit: code(1)}
+		}
+		return nil
+	})
+	b.start()
+	b.send("sessions", inSession("s", "m1"), inSession("s", "m2"))
+	wait(t, deliveries, "m1") // now there is a connection that breaks
+	wait(t, deliveries, "m2")
+	if d := wait(t, deliveries, "the redelivery"); d.ID != "m2" || d.Count != 2 {
+		t.Errorf("redelivered %s with count %d, want m2 with 2", d.ID, d.Count)
+	}
+	eventually(t, "the queue to be empty", func() bool { return b.empty("sessions") })
+}
+
+func TestSessionsAreOrderedInsideAndParallelOutside(t *testing.T) {
+	t.Parallel()
+	b := newBusRig(t, defaultBus(), map[string]string{"work": onQueue("sessions", withSessions)}, "accept-session")
 	const sessions, each = 8, 6
 	var mu sync.Mutex
-	next, busy, most := map[string]int{}, map[string]bool{}, 0
-	meet := make(chan struct{}) // closed when three sessions are at work at once
+	next, busy := map[string]int{}, map[string]bool{}
+	arrived := make(chan delivery, sessions*each*2)
+	release, letGo := hold(t)
 	failed := map[string]bool{}
 	b.handle(func(d delivery) *answer {
 		mu.Lock()
@@ -280,16 +169,9 @@ func TestSessionsAreOrderedInsideAndParallelOutside(t *testing.T) {
 			t.Errorf("two messages of session %s at once", d.Session)
 		}
 		busy[d.Session] = true
-		if n := len(busy); n > most {
-			if most = n; n == 3 {
-				close(meet)
-			}
-		}
 		mu.Unlock()
-		select {
-		case <-meet:
-		case <-within(t).Done():
-		}
+		arrived <- d
+		<-release
 		mu.Lock()
 		defer mu.Unlock()
 		delete(busy, d.Session)
@@ -311,85 +193,22 @@ func TestSessionsAreOrderedInsideAndParallelOutside(t *testing.T) {
 	}
 	b.start()
 	b.send("sessions", messages...)
+	for range 3 {
+		wait(t, arrived, "three sessions at once")
+	}
+	b.roundTrips()
+	if n := b.taken(); n != 3 || len(arrived) != 0 {
+		t.Errorf("%d sessions accepted, want maxConcurrentSessions = 3", n)
+	}
+	letGo()
 	eventually(t, "the queue to be empty", func() bool { return b.empty("sessions") })
 	mu.Lock()
 	defer mu.Unlock()
-	if most != 3 {
-		t.Errorf("at most %d sessions at once, want maxConcurrentSessions = 3", most)
-	}
 	for s := range sessions {
 		if n := next[fmt.Sprint("s", s)]; n != each {
 			t.Errorf("session %d: %d of %d messages", s, n, each)
 		}
 	}
-}
-
-func TestLocksAreRenewedWhileTheHandlerWorks(t *testing.T) {
-	t.Parallel()
-	for queue, kind := range map[string]string{"plain": "renew-lock", "sessions": "renew-session-lock"} {
-		t.Run(queue, func(t *testing.T) {
-			t.Parallel()
-			extra := ""
-			if queue == "sessions" {
-				extra = withSessions
-			}
-			b := newBusRig(t, defaultBus(), map[string]string{"work": onQueue(queue, extra)}, kind)
-			deliveries, release := make(chan delivery, 10), make(chan struct{})
-			b.handle(func(d delivery) *answer { deliveries <- d; <-release; return nil })
-			b.start()
-			b.send(queue, inSession("s", "long"))
-			d := wait(t, deliveries, "the delivery")
-			for range 4 { // 200 seconds under a lock of 60
-				b.advanceWhenRenewing()
-				wait(t, b.ops, "the renewal")
-			}
-			close(release)
-			eventually(t, "the queue to be empty", func() bool { return b.empty(queue) })
-			if c := b.Invocations()["work"]; c != (Count{Started: 1, Succeeded: 1}) {
-				t.Errorf("counts %+v", c)
-			}
-			var actions map[string]time.Time
-			raw := d.invocation.Metadata["MessageActions"]
-			if err := json.Unmarshal(raw, &actions); err != nil || (queue == "sessions") != actions["SessionLockedUntil"].Equal(epoch.Add(time.Minute)) {
-				t.Errorf("MessageActions %s, %v", raw, err)
-			}
-		})
-	}
-}
-
-// advanceWhenRenewing moves the clock to just before a lock of one minute ends, once the host waits for that. The
-// broker's own alarm waits on the clock too.
-func (b *busRig) advanceWhenRenewing() {
-	b.t.Helper()
-	if err := b.clock.BlockUntilContext(within(b.t), 2); err != nil {
-		b.t.Fatal("the host does not wait to renew a lock")
-	}
-	b.clock.Advance(50 * time.Second)
-}
-
-func TestRenewalEndsAndTheMessageComesBack(t *testing.T) {
-	t.Parallel()
-	b := newBusRig(t, fmt.Sprintf(busHostJSON, "00:10:00", "00:01:00"), map[string]string{"work": onQueue("plain", "")}, "renew-lock")
-	deliveries, release := make(chan delivery, 10), make(chan struct{})
-	b.handle(func(d delivery) *answer {
-		deliveries <- d
-		if d.Count == 1 {
-			<-release
-		}
-		return nil
-	})
-	b.start()
-	b.send("plain", message("long"))
-	wait(t, deliveries, "the delivery")
-	b.advanceWhenRenewing()
-	wait(t, b.ops, "the only renewal")
-	b.clock.Advance(time.Minute + time.Second)
-	if d := wait(t, deliveries, "the redelivery"); d.Count != 2 {
-		t.Errorf("delivery count %d, want 2", d.Count)
-	}
-	close(release)
-	eventually(t, "the lost lock to be noticed", func() bool { return strings.Contains(b.log.String(), "settling failed") })
-	eventually(t, "the queue to be empty", func() bool { return b.empty("plain") })
 }
 
 func TestPauseStopsPumping(t *testing.T) {
@@ -407,6 +226,11 @@ func TestPauseStopsPumping(t *testing.T) {
 	b.Kill()
 	b.send("plain", message("c"))
 	b.send("sessions", inSession("s", "d"))
+	eventually(t, "the host to leave the queues alone", func() bool {
+		b.taken()
+		b.roundTrips()
+		return b.taken() == 0
+	})
 	if n := b.starts(); n != 1 {
 		t.Errorf("%d starts", n)
 	}

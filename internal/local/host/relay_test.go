@@ -187,11 +187,11 @@ func newRig(t *testing.T, hostJSON string, functions map[string]string) *rig {
 		_ = json.NewDecoder(req.Body).Decode(&b)
 		r.mu.Lock()
 		r.births = append(r.births, b)
-		n := len(r.births)
+		n, onBirth := len(r.births), r.onBirth
 		r.mu.Unlock()
 		var o order
-		if r.onBirth != nil {
-			o = r.onBirth(n)
+		if onBirth != nil {
+			o = onBirth(n)
 		}
 		_ = json.NewEncoder(w).Encode(o)
 		r.born <- b
@@ -233,7 +233,14 @@ func (r *rig) starts() int {
 }
 
 func (r *rig) tryStart() error {
-	h, err := start(within(r.t), r.options, r.grace, r.drain)
+	return r.tryStartWithin(within(r.t))
+}
+
+func (r *rig) tryStartWithin(ctx context.Context) error {
+	r.mu.Lock() // the control server locks too, and so sees what the test set before
+	options := r.options
+	r.mu.Unlock()
+	h, err := start(ctx, options, r.grace, r.drain)
 	if err != nil {
 		return err
 	}
@@ -273,6 +280,14 @@ func wait[T any](t *testing.T, c <-chan T, what string) (v T) {
 		t.Fatalf("waited too long for %s", what)
 	}
 	return v
+}
+
+// hold returns a channel on which a handler can wait, and what lets it go: at the end of the test at the latest.
+func hold(t *testing.T) (held <-chan struct{}, letGo func()) {
+	c := make(chan struct{})
+	letGo = sync.OnceFunc(func() { close(c) })
+	t.Cleanup(letGo)
+	return c, letGo
 }
 
 // eventually polls for something that nothing signals.

@@ -92,7 +92,8 @@ func TestTimerRunsNeverOverlapAndFailuresAreSwallowed(t *testing.T) {
 	t.Parallel()
 	r, clock, runs := timerRig(t, "0 * * * * *", "")
 	note := r.onCall
-	release := make(chan answer)
+	release := make(chan answer, 1)
+	t.Cleanup(func() { close(release) })
 	r.onCall = func(in request) answer { note(in); return <-release }
 	r.start()
 	advance(t, clock, 30*time.Second)

@@ -218,8 +218,7 @@ func TestFunctionTimeoutKillsTheWorkerAndFailsEverything(t *testing.T) {
 	t.Parallel()
 	hostJSON := strings.Replace(plainHostJSON, `"version":"2.0"`, `"version":"2.0","functionTimeout":"00:00:01"`, 1)
 	r := newRig(t, hostJSON, map[string]string{"slow": open(""), "other": open("")})
-	release := make(chan struct{})
-	t.Cleanup(func() { close(release) })
+	release, _ := hold(t)
 	arrived := make(chan string, 10)
 	r.onCall = func(in request) answer {
 		arrived <- in.URI
@@ -280,7 +279,7 @@ func TestStartFailsWhenTheHandlerCannotStart(t *testing.T) {
 	r.onBirth = func(int) order { return order{Silent: true} }
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { <-r.born; cancel() }()
-	if _, err := Start(ctx, r.options); !errors.Is(err, context.Canceled) {
+	if err := r.tryStartWithin(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled start: %v", err)
 	}
 }
@@ -317,7 +316,8 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, plainHostJSON, map[string]string{"hello": open("")})
 	r.drain = 50 * time.Millisecond
-	release, arrived := make(chan struct{}), make(chan struct{}, 1)
+	release, _ := hold(t)
+	arrived := make(chan struct{}, 10)
 	r.onCall = func(request) answer { arrived <- struct{}{}; <-release; return ok("{}") }
 	r.start()
 	status := make(chan int, 1)
@@ -329,5 +329,4 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	if got := wait(t, status, "the answer"); got != 500 {
 		t.Errorf("status %d, want 500", got)
 	}
-	close(release)
 }
