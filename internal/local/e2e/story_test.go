@@ -109,7 +109,7 @@ func scheduledWakeUps(t *testing.T, stack *local.Stack) int {
 func TestBurst(t *testing.T) {
 	const size = 100
 	fleet := arm.Fleet(size)
-	stack := start(t, local.Options{Topology: &fleet, ARMLatency: time.Second})
+	stack := start(t, local.Options{Topology: &fleet, ARMLatency: 2 * time.Second})
 	alice := as(stack, "alice")
 	var all errgroup.Group
 	for i := range size {
