@@ -84,7 +84,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 	case closed == mine && !o.Closed:
 		o.Closed = true
 		for _, rule := range o.Rules {
-			rec.add(audit.RuleRemoved, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: "The allow rule is gone from the NSG."})
+			rec.add(audit.RuleRemoved, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: "The NSG holds no rule of this request for the VM any more."})
 		}
 	}
 	return t.advance(o, rec)

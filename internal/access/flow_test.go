@@ -176,6 +176,31 @@ func TestOneRulePerRequestAndNSG(t *testing.T) {
 	w.wantRules(subnetNSG, 0)
 }
 
+// TestTargetsThatShareARuleEndAlone: app01 cannot be opened because its NIC NSG is
+// full; the rule it shares with db02 in the subnet NSG stays, for db02 alone.
+func TestTargetsThatShareARuleEndAlone(t *testing.T) {
+	w := newWorld(t)
+	w.service.Band = nsg.Band{First: 100, Last: 100}
+	w.submit(ask("web01")) // takes the only place in the NIC NSG
+	w.deliver()
+	r := w.submit(ask("db02", "app01"))
+	w.deliver()
+	r = w.wantState(r.ID, access.Active)
+	if r.Targets[0].State != access.Active || r.Targets[1].State != access.Failed {
+		t.Errorf("db02 is %s, app01 is %s", r.Targets[0].State, r.Targets[1].State)
+	}
+	for _, rule := range w.wantRules(subnetNSG, 1) {
+		if !slices.Equal(rule.Destinations, []string{"10.0.1.5"}) {
+			t.Errorf("the shared rule still opens %v", rule.Destinations)
+		}
+	}
+	w.pass(time.Hour)
+	if r := w.wantState(r.ID, access.Expired); !r.Finished() {
+		t.Errorf("not finished: %+v", r.Targets)
+	}
+	w.wantRules(subnetNSG, 0)
+}
+
 func TestRefusedCallsLeaveNoTrace(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(*access.Ask)

@@ -53,6 +53,7 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	transport := azure.Transport()
 	queue, err := bus.New(bus.Config{ConnectionString: c.ServiceBus, Namespace: c.ServiceBusNamespace, Credential: credential, Log: log})
 	if err != nil {
 		return nil, err
@@ -61,11 +62,11 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if now == nil {
 		now = time.Now
 	}
-	store, err := tables.New(tables.Config{ConnectionString: c.Tables, ServiceURL: c.TablesURL, Credential: credential, Now: now, Log: log})
+	store, err := tables.New(tables.Config{ConnectionString: c.Tables, ServiceURL: c.TablesURL, Credential: credential, Transport: transport, Now: now, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	network, err := arm.New(arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Log: log})
+	network, err := arm.New(arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Transport: transport, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "write docs/openapi.yaml anew")
 
 // TestOpenAPIDocument: the document in docs is the one the code makes.
 func TestOpenAPIDocument(t *testing.T) {
-	settings := example(t)
+	settings, _ := example(t)
 	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1"
 	settings["JITGATE_TABLES"] = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:1/a;"
 	c, err := app.Load(settings)

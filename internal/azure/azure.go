@@ -1,12 +1,15 @@
 // Package azure is the roof over the adapters: the folders below it are the only
-// ones that import Azure's SDKs. It owns how jitgate signs in to Azure and nothing
-// else.
+// ones that import Azure's SDKs. It owns how jitgate signs in to Azure and how it
+// keeps its connections, and nothing else.
 package azure
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net/http"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 )
 
@@ -19,4 +22,18 @@ func Credential() (azcore.TokenCredential, error) {
 		return nil, fmt.Errorf("azure credential: %w", err)
 	}
 	return credential, nil
+}
+
+// idleConnections is how many connections to one host are kept for the next call.
+// The SDK's own transport keeps ten (azcore, defaultTransport); a burst of requests
+// has more calls than that under way at a time, and each of the others would pay for
+// a new TLS handshake.
+const idleConnections = 100
+
+// Transport carries the calls of all adapters that speak HTTP.
+func Transport() policy.Transporter {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: t}
 }

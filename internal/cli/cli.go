@@ -26,7 +26,7 @@ type App struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	Getenv func(string) string
-	Clock  clockwork.Clock
+	Clock  clockwork.Clock // nil = the real clock
 
 	terminal func(io.Writer) bool // nil = ask the operating system
 	pause    time.Duration        // before the first repeat of a call
@@ -52,6 +52,9 @@ func Main() int {
 
 // Run carries out the command and returns the exit code.
 func (a *App) Run(ctx context.Context) int {
+	if a.Clock == nil {
+		a.Clock = clockwork.NewRealClock()
+	}
 	root := a.root()
 	// cobra reads the process's arguments when it is given nil.
 	root.SetArgs(append([]string{}, a.Args...))

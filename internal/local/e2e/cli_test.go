@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jonboulle/clockwork"
-
 	"jitgate/internal/api"
 	"jitgate/internal/cli"
 	"jitgate/internal/local"
@@ -25,7 +23,7 @@ func TestCommandLine(t *testing.T) {
 	run := func(want int, line string) string {
 		t.Helper()
 		var out, talk bytes.Buffer
-		app := cli.App{Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk, Getenv: func(name string) string { return env[name] }, Clock: clockwork.NewRealClock()}
+		app := cli.App{Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk, Getenv: func(name string) string { return env[name] }}
 		if code := app.Run(t.Context()); code != want {
 			t.Fatalf("jitgate %s: exit code %d, want %d\n%s%s", line, code, want, &out, &talk)
 		}
