@@ -1,7 +1,6 @@
 package access_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/access/accesstest"
 	"jitgate/internal/armid"
-	"jitgate/internal/nsg"
 )
 
 // settleDown is what happens after any accident: a living process gets the messages
@@ -155,75 +153,6 @@ func TestKilledAtAnyStep(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestTheStoreIsLost: the rules' own word is enough to have them removed.
-func TestTheStoreIsLost(t *testing.T) {
-	w := newWorld(t)
-	w.submit(ask("app01"))
-	w.deliver()
-	fresh := newWorld(t)
-	w.service.Store, w.service.Policies = fresh.service.Store, fresh.service.Policies
-	w.queue.DropAll()
-	if found := w.sweep(); found.Rules != 2 {
-		t.Errorf("swept %+v, want 2 rules", found)
-	}
-	w.wantRules(nicNSG, 0)
-	w.wantRules(subnetNSG, 0)
-}
-
-func TestTheSweepLeavesHealthyThingsAlone(t *testing.T) {
-	w := newWorld(t)
-	w.submit(ask("app01"))
-	w.deliver()
-	writes := w.network.Writes()
-	if found := w.sweep(); found != (access.Swept{}) {
-		t.Errorf("found %+v in a healthy installation", found)
-	}
-	if w.network.Writes() != writes {
-		t.Error("the sweep led to a write")
-	}
-}
-
-// TestALostWakeUpIsReplaced: the grant is there, its scheduled message is not.
-func TestALostWakeUpIsReplaced(t *testing.T) {
-	w := newWorld(t)
-	r := w.submit(ask("web01"))
-	w.deliver()
-	w.queue.DropAll()
-	w.clock.Advance(time.Hour)
-	w.sweep()
-	w.wantState(r.ID, access.Expired)
-	w.wantRules(nicNSG, 0)
-}
-
-// TestOneFaultDoesNotStopTheSweep: a subscription that cannot be read must not hide
-// what is wrong elsewhere.
-func TestOneFaultDoesNotStopTheSweep(t *testing.T) {
-	w := newWorld(t)
-	r := w.submit(ask("web01"))
-	w.deliver()
-	w.queue.DropAll()
-	lost := w.submit(ask("db01"))
-	w.queue.DropAll()
-	w.clock.Advance(90 * time.Minute)
-	w.service.Subscriptions = append([]string{"broken"}, w.service.Subscriptions...)
-	w.service.Network = &brokenListing{w.service.Network}
-	if _, err := w.service.Sweep(ctx); err == nil {
-		t.Error("the fault was swallowed")
-	}
-	w.deliver()
-	w.wantState(r.ID, access.Expired)
-	w.wantState(lost.ID, access.Active)
-}
-
-type brokenListing struct{ access.Network }
-
-func (b *brokenListing) Groups(ctx context.Context, subscription string, f func(armid.ID, nsg.Group) error) error {
-	if subscription == "broken" {
-		return access.ErrForbidden
-	}
-	return b.Network.Groups(ctx, subscription, f)
 }
 
 // TestAnyOrderOfEvents lets requests, revocations, time, repeated, lost and reordered

@@ -174,14 +174,16 @@ func fateUnseen(g Grant, wanted bool, forbidden error) fate {
 	return fate{failed: refusedByAzure, left: true}
 }
 
+// fateOfWanted: a rule that has no place was deleted by the same plan if there was
+// one; if that was refused, it is refused here.
 func fateOfWanted(refused error, unplaced nsg.Unplaced, present bool) fate {
 	switch {
 	case refused != nil:
 		return fate{failed: refusedByAzure, left: present}
 	case unplaced.Code == nsg.BandFull || unplaced.Code == nsg.RuleLimit || unplaced.Code == nsg.AddressLimit:
-		return fate{failed: Reason{NSGFull, unplaced.Reason}, left: present}
+		return fate{failed: Reason{NSGFull, unplaced.Reason}}
 	case unplaced.Code != "":
-		return fate{failed: Reason{RuleImpossible, unplaced.Reason}, left: present}
+		return fate{failed: Reason{RuleImpossible, unplaced.Reason}}
 	}
 	return fate{open: present}
 }

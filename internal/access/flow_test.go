@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -44,6 +45,46 @@ func TestGrantAndExpiry(t *testing.T) {
 	w.wantKinds(r.ID, "request.created", "request.approved", "rule.created", "access.opened", "rule.removed", "access.expired")
 	if w.queue.Len() != 0 {
 		t.Errorf("%d messages are left", w.queue.Len())
+	}
+}
+
+// TestGrantsEndEachAtItsOwnTime: the earlier end of two grants in one NSG must not
+// wait for the later.
+func TestGrantsEndEachAtItsOwnTime(t *testing.T) {
+	w := newWorld(t)
+	long, short := ask("web01"), ask("web01")
+	short.Duration = 10 * time.Minute
+	first, second, third := w.submit(long), w.submit(short), w.submit(long)
+	w.deliver()
+	w.pass(10 * time.Minute)
+	w.wantState(second.ID, access.Expired)
+	w.wantState(first.ID, access.Active)
+	w.wantState(third.ID, access.Active)
+	w.wantRules(nicNSG, 2)
+}
+
+// TestAWakeUpThatIsALittleEarly: nothing would look again before the sweep, so it
+// closes the grant.
+func TestAWakeUpThatIsALittleEarly(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	w.deliver()
+	w.clock.Advance(time.Hour - access.Skew - time.Millisecond)
+	must(t, w.service.Enforce(ctx, nicNSG))
+	w.wantState(r.ID, access.Active)
+	w.clock.Advance(2 * time.Millisecond)
+	must(t, w.service.Enforce(ctx, nicNSG))
+	w.wantState(r.ID, access.Expired)
+}
+
+func TestEvaluatingTwiceSchedulesOnce(t *testing.T) {
+	w := newWorld(t)
+	r := w.submit(ask("web01"))
+	must(t, w.service.Evaluate(ctx, r.ID))
+	must(t, w.service.Evaluate(ctx, r.ID))
+	w.deliver()
+	if w.queue.Len() != 1 {
+		t.Errorf("%d messages wait, want one wake-up", w.queue.Len())
 	}
 }
 
@@ -287,6 +328,18 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// TestARepeatReplacesALostMessage: the caller need not wait for the sweep.
+func TestARepeatReplacesALostMessage(t *testing.T) {
+	w := newWorld(t)
+	r, err := w.service.Submit(ctx, alice, "k", ask("web01"))
+	must(t, err)
+	w.queue.DropAll()
+	_, err = w.service.Submit(ctx, alice, "k", ask("web01"))
+	must(t, err)
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+}
+
 // TestQueueDown: a caller who reads that nothing was accepted must be able to rely
 // on it.
 func TestQueueDown(t *testing.T) {
@@ -359,6 +412,7 @@ func TestAzureRefusesTheRemoval(t *testing.T) {
 	w.pass(time.Hour)
 	w.wantState(r.ID, access.Active)
 	w.wantRules(nicNSG, 1)
+	w.wantUnsettled(nicNSG)
 	w.sweep()
 	w.wantRules(nicNSG, 1)
 	w.network.Refuse(nicNSG, nil)
@@ -368,6 +422,26 @@ func TestAzureRefusesTheRemoval(t *testing.T) {
 	if !slices.Contains(w.kinds(r.ID), "rule.removal-failed") {
 		t.Errorf("the record does not tell: %v", w.kinds(r.ID))
 	}
+}
+
+// TestHalfARemovalIsNoRemoval: of a target's two rules one cannot be removed. The
+// record must not say that the NSG is closed.
+func TestHalfARemovalIsNoRemoval(t *testing.T) {
+	w := newWorld(t)
+	a := ask("web01")
+	a.Targets[0].Ports = append(a.Targets[0].Ports, policy.Port{Number: 53, Protocol: policy.UDP})
+	r := w.submit(a)
+	w.deliver()
+	w.network.RefuseRule(nsg.AllowName(r.ID, 1), access.ErrForbidden)
+	w.revoke(r.ID)
+	w.deliver()
+	w.wantState(r.ID, access.Closing)
+	w.wantRules(nicNSG, 1)
+	w.wantUnsettled(nicNSG)
+	w.network.RefuseRule(nsg.AllowName(r.ID, 1), nil)
+	w.sweep()
+	w.wantState(r.ID, access.Revoked)
+	w.wantRules(nicNSG, 0)
 }
 
 // TestTheNSGCannotBeRead: the role assignment was lost for a while. What was open is
@@ -383,6 +457,7 @@ func TestTheNSGCannotBeRead(t *testing.T) {
 	if r := w.wantState(fresh.ID, access.Failed); r.Targets[0].Reason.Code != access.WriteRefused || r.Finished() {
 		t.Errorf("%+v", r.Targets[0])
 	}
+	w.wantUnsettled(nicNSG)
 	w.pass(time.Hour)
 	w.wantState(open.ID, access.Active) // its rule may well be there
 	w.wantRules(nicNSG, 1)
@@ -493,6 +568,40 @@ func TestANudgeWithNothingNewReadsOneRow(t *testing.T) {
 	for kind, n := range after {
 		if want := map[string]int{"get": 1}[kind]; n-before[kind] != want {
 			t.Errorf("%d %s operations, want %d", n-before[kind], kind, want)
+		}
+	}
+}
+
+// TestAPassReadsOnlyWhatIsNew: with many grants open, one more must not cost a look
+// at every request.
+func TestAPassReadsOnlyWhatIsNew(t *testing.T) {
+	w := newWorld(t)
+	for range 30 {
+		w.submit(ask("web01"))
+	}
+	w.deliver()
+	r := w.submit(ask("web01"))
+	must(t, w.service.Evaluate(ctx, r.ID))
+	before := storage.Counts()["get"]
+	must(t, w.service.Enforce(ctx, nicNSG))
+	if reads := storage.Counts()["get"] - before; reads > 6 {
+		t.Errorf("%d rows were read one by one for one new grant", reads)
+	}
+	w.wantState(r.ID, access.Active)
+}
+
+func TestParseNudge(t *testing.T) {
+	for _, body := range []string{``, `{}`, `null`, `[]`, `{"request":""}`, `{"nsg":""}`, `{"nsg":"nowhere"}`, `{"request":"a"} {"request":"b"}`,
+		`{"request":"a","nsg":"` + nicNSG.String() + `"}`, `{"request":"a","state":"Active"}`} {
+		if n, err := access.ParseNudge([]byte(body)); err == nil {
+			t.Errorf("%s read as %+v", body, n)
+		}
+	}
+	for _, n := range []access.Nudge{{Request: "a"}, {NSG: nicNSG}} {
+		body, err := json.Marshal(n)
+		must(t, err)
+		if again, err := access.ParseNudge(body); err != nil || again.Request != n.Request || !again.NSG.Equal(n.NSG) {
+			t.Errorf("%s read as %+v, %v", body, again, err)
 		}
 	}
 }

@@ -77,11 +77,7 @@ func wants(grants []Grant) []nsg.Want {
 			byRule[g.Rule] = w
 			order = append(order, g.Rule)
 		}
-		for _, a := range g.Addresses {
-			if !slices.Contains(w.Destinations, a) {
-				w.Destinations = append(w.Destinations, a)
-			}
-		}
+		w.Destinations = append(w.Destinations, g.Addresses...)
 	}
 	slices.Sort(order)
 	out := make([]nsg.Want, len(order))
@@ -91,8 +87,8 @@ func wants(grants []Grant) []nsg.Want {
 	return out
 }
 
-// mustOpen selects what was approved and is not confirmed open.
-func mustOpen(t *Target, o *Opening) bool { return t.State == Approved && !o.Open }
+// mustOpen selects what was approved and is not confirmed open everywhere.
+func mustOpen(t *Target, _ *Opening) bool { return t.State == Approved }
 
 // mustGo selects what has to be closed and is not confirmed closed. A target that
 // failed in one NSG may be open in another.

@@ -202,6 +202,18 @@ func (w *world) wantRules(id armid.ID, n int) map[string]nsg.Rule {
 	return rules
 }
 
+// wantUnsettled: the sweep has to come back to the NSG.
+func (w *world) wantUnsettled(id armid.ID) {
+	w.tb.Helper()
+	head, err := w.service.Store.Head(ctx, id)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	if head.Settled(w.clock.Now()) {
+		w.tb.Errorf("%s counts as settled: %+v", id.Name(), head)
+	}
+}
+
 // kinds returns the kinds of a request's events and checks their numbering.
 func (w *world) kinds(id string) []string {
 	w.tb.Helper()

@@ -1,9 +1,11 @@
 package accesstest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"jitgate/internal/access"
@@ -17,7 +19,7 @@ type Network struct {
 	mu       sync.Mutex
 	machines map[string]access.Machine
 	groups   map[string]nsg.Group
-	refused  map[string]error // by NSG key
+	refused  map[string]error // by NSG key, or by rule name
 	hidden   map[string]bool  // by NSG key
 	writes   int
 }
@@ -63,6 +65,14 @@ func (n *Network) Refuse(id armid.ID, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refused[id.Key()] = err
+}
+
+// RefuseRule makes every change of one rule end in err for good; nil allows them
+// again.
+func (n *Network) RefuseRule(name string, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refused[name] = err
 }
 
 // Hide makes an NSG unreadable, as a lost role assignment does.
@@ -119,14 +129,7 @@ func (n *Network) Match(_ context.Context, id armid.ID, plan func(nsg.Group) nsg
 		return out, fmt.Errorf("%w: %s", access.ErrForbidden, id)
 	}
 	p := plan(g)
-	if err := n.refused[id.Key()]; err != nil && !p.Empty() {
-		for _, r := range p.Put {
-			out.Refused[r.Name] = err
-		}
-		for _, name := range p.Delete {
-			out.Refused[name] = err
-		}
-	} else if !p.Empty() {
+	if n.allow(id, &p, out.Refused); !p.Empty() {
 		n.writes++
 		g = p.Apply(g)
 		n.groups[id.Key()] = g
@@ -134,6 +137,19 @@ func (n *Network) Match(_ context.Context, id armid.ID, plan func(nsg.Group) nsg
 	}
 	out.Group, out.Unplaced = g, p.Unplaced
 	return out, nil
+}
+
+// allow takes out of a plan what is refused, and notes it.
+func (n *Network) allow(id armid.ID, p *nsg.Plan, refused map[string]error) {
+	no := func(name string) bool {
+		if err := cmp.Or(n.refused[id.Key()], n.refused[name]); err != nil {
+			refused[name] = err
+			return true
+		}
+		return false
+	}
+	p.Put = slices.DeleteFunc(p.Put, func(r nsg.Rule) bool { return no(r.Name) })
+	p.Delete = slices.DeleteFunc(p.Delete, no)
 }
 
 // Groups implements access.Network; every NSG lies in every subscription.
