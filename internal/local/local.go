@@ -232,17 +232,6 @@ func (s *Stack) startHost(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// RestartHost stops the host as a platform would, without warning, and starts a new
-// one with the same settings.
-func (s *Stack) RestartHost(ctx context.Context) error {
-	_ = s.Host.Close()
-	l, err := s.listen(Host)
-	if err != nil {
-		return err
-	}
-	return s.startHost(ctx, l)
-}
-
 // Close stops all parts, the host first.
 func (s *Stack) Close() {
 	for _, stop := range slices.Backward(s.closers) {
