@@ -29,7 +29,7 @@ func build(t Topology) (*world, error) {
 	}}
 	// References may point to a later resource group, so kinds are read in the
 	// order in which they refer to each other, over the whole file.
-	passes := []func(string, ResourceGroup) error{b.group, b.securityGroups, b.network, b.compute}
+	passes := []func(string, ResourceGroup) error{b.group, b.securityGroups, b.network, b.peerings, b.compute}
 	for pass, read := range passes {
 		for i, s := range t.Subscriptions {
 			path := fmt.Sprintf("$.subscriptions[%d]", i)
@@ -223,7 +223,7 @@ func (b *builder) nic(machine string, t Interface) (*nic, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &nic{resource: r, machine: machine}
+	n := &nic{resource: r, machine: machine, balanced: t.LoadBalanced}
 	where := t.Subnet
 	if network, name, two := strings.Cut(where, "/"); two && network != "" {
 		where = b.scope + "/providers/Microsoft.Network/virtualNetworks/" + network + "/subnets/" + name
@@ -233,7 +233,11 @@ func (b *builder) nic(machine string, t Interface) (*nic, error) {
 		return nil, fmt.Errorf("subnet %q does not exist; write vnet/subnet or a full id", t.Subnet)
 	}
 	n.subnet = sub.id
-	for _, text := range append([]string{t.Private}, t.Secondary...) {
+	for i, text := range append([]string{t.Private}, t.Secondary...) {
+		if i == 0 && text == "" {
+			n.addresses = append(n.addresses, netip.Addr{})
+			continue
+		}
 		address, err := netip.ParseAddr(text)
 		if err != nil {
 			return nil, fmt.Errorf("private address: %w", err)

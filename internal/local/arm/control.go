@@ -16,10 +16,10 @@ import (
 // that runs in its own process. They ask for no token, which is why a stand-in
 // listens on 127.0.0.1 only.
 //
-//	GET  /probe?vm=&source=&port=&protocol=   an Answer
-//	GET  /control/counts                      calls by kind
-//	POST /control/latency                     {"latency":"3s"}
-//	POST /control/faults                      see order
+//	GET  /probe?vm=&to=&source=&port=&protocol=   an Answer
+//	GET  /control/counts                          calls by kind
+//	POST /control/latency                         {"latency":"3s"}
+//	POST /control/faults                          see order
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) bool {
 	var body any
 	var err error
@@ -53,6 +53,12 @@ func (s *Server) probeQuery(r *http.Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("source must be an IP address: %w", err)
 	}
+	var to netip.Addr
+	if text := q.Get("to"); text != "" {
+		if to, err = netip.ParseAddr(text); err != nil {
+			return Answer{}, fmt.Errorf("to must be an IP address: %w", err)
+		}
+	}
 	number, err := strconv.ParseUint(q.Get("port"), 10, 16)
 	if err != nil {
 		return Answer{}, fmt.Errorf("port must be 0 to 65535: %w", err)
@@ -61,7 +67,7 @@ func (s *Server) probeQuery(r *http.Request) (Answer, error) {
 	if protocol == "" {
 		protocol = "Tcp"
 	}
-	return s.Probe(Packet{VM: q.Get("vm"), Source: source, Port: uint16(number), Protocol: protocol})
+	return s.Probe(Packet{VM: q.Get("vm"), To: to, Source: source, Port: uint16(number), Protocol: protocol})
 }
 
 func (s *Server) setLatency(r *http.Request) (any, error) {

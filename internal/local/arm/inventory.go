@@ -3,7 +3,6 @@ package arm
 import (
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -123,14 +122,7 @@ func (s *Server) deleteMachine(c *call) *answer {
 	if m == nil {
 		return &answer{status: http.StatusNoContent}
 	}
-	return s.deleteResource(c, &m.resource, "Microsoft.Compute", "DeleteVMOperation", func() {
-		delete(s.world.machines, id)
-		for _, n := range m.nics {
-			if n := s.world.interfaces[key(n)]; n != nil {
-				n.machine = ""
-			}
-		}
-	})
+	return s.deleteResource(c, &m.resource, "Microsoft.Compute", "DeleteVMOperation", func() { s.world.dropMachine(m) })
 }
 
 const nicType = "Microsoft.Network/networkInterfaces"
@@ -156,18 +148,16 @@ func (s *Server) deleteInterface(c *call) *answer {
 		return refuse(http.StatusBadRequest, "NicInUse",
 			"Network Interface %s is used by existing resource %s. Delete the resource first.", n.id, n.machine)
 	}
-	return s.deleteResource(c, &n.resource, "Microsoft.Network", "DeleteNicOperation", func() {
-		delete(s.world.interfaces, id)
-		sub := s.world.subnets[key(n.subnet)]
-		sub.nics = slices.DeleteFunc(sub.nics, func(other string) bool { return key(other) == id })
-		if p := s.world.publicIPs[key(n.publicIP)]; p != nil {
-			p.nic = ""
-		}
-	})
+	return s.deleteResource(c, &n.resource, "Microsoft.Network", "DeleteNicOperation", func() { s.world.dropInterface(n) })
 }
 
 func (n *nic) configID(i int) string {
 	return n.id + "/ipConfigurations/ipconfig" + strconv.Itoa(i+1)
+}
+
+// natRuleID is the NAT rule of a load-balanced NIC: the id alone, nothing answers to it.
+func (n *nic) natRuleID() string {
+	return strings.TrimSuffix(n.id, nicType+"/"+n.name) + "Microsoft.Network/loadBalancers/" + n.name + "-lb/inboundNatRules/" + n.name
 }
 
 // json ignores $expand: whether Azure includes the subnet's NSG in an expanded
@@ -178,7 +168,13 @@ func (n *nic) json() map[string]any {
 		id := n.configID(i)
 		p := map[string]any{
 			"provisioningState": "Succeeded", "primary": i == 0, "subnet": reference(n.subnet),
-			"privateIPAddress": address.String(), "privateIPAllocationMethod": "Static", "privateIPAddressVersion": version(address),
+			"privateIPAllocationMethod": "Dynamic", "privateIPAddressVersion": version(address),
+		}
+		if address.IsValid() {
+			p["privateIPAddress"], p["privateIPAllocationMethod"] = address.String(), "Static"
+		}
+		if i == 0 && n.balanced {
+			p["loadBalancerInboundNatRules"] = references([]string{n.natRuleID()})
 		}
 		if i == 0 && n.publicIP != "" {
 			p["publicIPAddress"] = reference(n.publicIP)
@@ -220,15 +216,12 @@ func (s *Server) getNetwork(c *call) *answer {
 }
 
 func (s *Server) networkJSON(v *vnet) any {
-	var space []string
-	for _, p := range v.space {
-		space = append(space, p.String())
-	}
 	subnets := []any{}
 	for _, id := range v.subnets {
 		subnets = append(subnets, s.subnetJSON(s.world.subnets[key(id)]))
 	}
-	return v.json(networkType, map[string]any{"addressSpace": map[string]any{"addressPrefixes": space}, "subnets": subnets})
+	return v.json(networkType, map[string]any{"addressSpace": v.spaceJSON(), "subnets": subnets,
+		"virtualNetworkPeerings": v.peeringsJSON()})
 }
 
 func (s *Server) listSubnets(c *call) *answer {

@@ -111,15 +111,15 @@ func merged(client, service map[string]any) map[string]any {
 	return out
 }
 
-// users lists what an NSG is attached to.
+// users lists what an NSG is attached to. Those keep its id in its own casing.
 func (w *world) users(n *nsg) (subnets, nics []string) {
 	for _, sub := range w.subnets {
-		if key(sub.nsg) == key(n.id) {
+		if sub.nsg == n.id {
 			subnets = append(subnets, sub.id)
 		}
 	}
 	for _, nic := range w.interfaces {
-		if key(nic.nsg) == key(n.id) {
+		if nic.nsg == n.id {
 			nics = append(nics, nic.id)
 		}
 	}
@@ -139,6 +139,9 @@ func (s *Server) getNSG(c *call) *answer {
 	return c.notFound(nsgType)
 }
 
+// listRules gives the rules in stored order, the one they have inside the NSG. When
+// the rule that a page ended with is gone, the next page begins anew: a client sees
+// some rules twice rather than misses one.
 func (s *Server) listRules(c *call) *answer {
 	n := s.world.nsgs[key(c.id(nsgType))]
 	if n == nil {
@@ -150,7 +153,8 @@ func (s *Server) listRules(c *call) *answer {
 		byKey[key(r.name)] = r
 		keys = append(keys, key(r.name))
 	}
-	return s.list(c, keys, func(k string) any { return n.ruleJSON(byKey[k]) })
+	return s.page(c, keys, func(last string) int { return slices.Index(keys, last) + 1 },
+		func(k string) any { return n.ruleJSON(byKey[k]) })
 }
 
 func (s *Server) getRule(c *call) *answer {

@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Packet is the first packet of an inbound connection to a machine's primary NIC,
-// after Azure has translated the public address to the private one.
+// Packet is the first packet of an inbound connection to a machine, after Azure has
+// translated the public address to the private one.
 type Packet struct {
-	VM         string // name or full id
+	VM         string     // name or full id
+	To         netip.Addr // one of the machine's private addresses; zero means the first of its primary NIC
 	Source     netip.Addr
 	SourcePort uint16 // 0 means an ephemeral port, 49152
 	Port       uint16
@@ -50,7 +51,7 @@ type traffic struct {
 	Packet
 	protocol    string
 	destination netip.Addr
-	space       []netip.Prefix  // of the virtual network
+	space       []netip.Prefix  // of the virtual network and its peers
 	sourceASGs  map[string]bool // of the NIC that has the source address, if any
 	destASGs    map[string]bool
 }
@@ -77,13 +78,13 @@ func (s *Server) Probe(p Packet) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(m.nics) == 0 || s.world.interfaces[key(m.nics[0])] == nil {
-		return Answer{}, fmt.Errorf("machine %s has no network interface", m.name)
+	n, err := s.world.door(m, &t)
+	if err != nil {
+		return Answer{}, err
 	}
-	n := s.world.interfaces[key(m.nics[0])]
 	sub := s.world.subnets[key(n.subnet)]
 	net := s.world.networks[key(sub.vnet)]
-	t.destination, t.space, t.destASGs = n.addresses[0], net.space, members(n)
+	t.space, t.destASGs = net.reach(), members(n)
 	for _, id := range net.subnets {
 		for _, id := range s.world.subnets[key(id)].nics {
 			if other := s.world.interfaces[key(id)]; slices.Contains(other.addresses, t.Source) {
@@ -112,6 +113,26 @@ func (s *Server) Probe(p Packet) (Answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// door finds the NIC that a packet reaches and sets the address it arrives at.
+func (w *world) door(m *machine, t *traffic) (*nic, error) {
+	for i, id := range m.nics {
+		n := w.interfaces[key(id)]
+		switch {
+		case n == nil:
+		case t.To.IsValid() && slices.Contains(n.addresses, t.To.Unmap()):
+			t.destination = t.To.Unmap()
+			return n, nil
+		case !t.To.IsValid() && i == 0 && n.addresses[0].IsValid():
+			t.destination = n.addresses[0]
+			return n, nil
+		}
+	}
+	if t.To.IsValid() {
+		return nil, fmt.Errorf("machine %s has no private address %s", m.name, t.To)
+	}
+	return nil, fmt.Errorf("machine %s has no primary network interface with a private address", m.name)
 }
 
 // machine finds a machine by id or by a name that only one of them has.
@@ -202,7 +223,8 @@ func (t *traffic) fitsEnd(h half, a netip.Addr, groups map[string]bool) bool {
 	return false
 }
 
-// carries tells whether a tag covers an address. The address lists behind other
+// carries tells whether a tag covers an address. VirtualNetwork includes the peers'
+// spaces, since their access is not blocked here (service tags page). The address lists behind other
 // service tags are Azure's alone, so those cover nothing here.
 func (t *traffic) carries(tag string, a netip.Addr) bool {
 	inside := slices.ContainsFunc(t.space, func(p netip.Prefix) bool { return p.Contains(a) })

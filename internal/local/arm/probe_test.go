@@ -157,6 +157,9 @@ func TestDemoEstate(t *testing.T) {
 		{"db01", 22, "Deny", "deny-management"}, {"db01", 5432, "Deny", "DenyAllInBound"},
 		{"app01", 3389, "Deny", "deny-management"}, {"app01", 443, "Allow", "allow-https"}, {"app01", 8085, "Deny", "DenyAllInBound"},
 		{"open01", 22, "Allow", "allow-ssh"}, {"open01", 3389, "Deny", "DenyAllInBound"},
+		{"inner01", 22, "Deny", "DenyAllInBound"}, {"duo01", 22, "Allow", "allow-ssh"}, {"office01", 22, "Deny", "DenyAllInBound"},
+		{"shared01", 22, "Allow", "allow-ssh-shared01"}, {"shared02", 22, "Allow", "allow-ssh-all"}, {"shared01", 3389, "Deny", "DenyAllInBound"},
+		{vms + "twin01", 22, "Deny", "deny-management"}, {strings.Replace(vms, rg, "rg-other", 1) + "twin01", 22, "Deny", "deny-management"},
 		{"lone01", 22, "Allow", ""}, {"fleet01", 22, "Deny", "deny-management"}, {"fleet20", 3389, "Deny", "deny-management"},
 	} {
 		if a := probe(t, e, c.vm, "198.51.100.7", c.port); a.Access != c.access || a.Rule != c.rule {
@@ -165,6 +168,19 @@ func TestDemoEstate(t *testing.T) {
 	}
 	if a := probe(t, e, "app01", "198.51.100.7", 22); len(a.Path) != 1 || a.Path[0].Level != "subnet" {
 		t.Errorf("app01 must be stopped at the subnet: %+v", a)
+	}
+	if a := probe(t, e, "office01", "203.0.113.9", 22); a.Rule != "allow-ssh-office" {
+		t.Errorf("%+v", a)
+	}
+	duo := arm.Packet{VM: "duo01", To: netip.MustParseAddr("10.20.6.4"), Source: netip.MustParseAddr("8.8.8.8"), Port: 22, Protocol: "Tcp"}
+	if a := must(e.Probe(duo)); a.Rule != "allow-ssh" || a.NSG != nsgs+"nsg-duo01-edge" {
+		t.Errorf("%+v", a)
+	}
+	if nic := must(e.network.NewInterfacesClient().Get(t.Context(), rg, "inner01-nic", nil)); nic.Properties.IPConfigurations[0].Properties.PublicIPAddress != nil {
+		t.Error("inner01 has a public address")
+	}
+	if _, err := e.Probe(arm.Packet{VM: "twin01", Source: duo.Source, Port: 22, Protocol: "Tcp"}); err == nil {
+		t.Error("two machines answer to one name")
 	}
 	if a := probe(t, e, "db01", "10.20.3.4", 5432); a.Rule != "allow-postgres-from-app" {
 		t.Errorf("%+v", a)

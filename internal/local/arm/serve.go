@@ -249,21 +249,29 @@ func (s *Server) authenticate(r *http.Request) *answer {
 	return nil
 }
 
-// list answers with one page of the items whose keys are given. The token names
-// the last key already sent, so that items deleted between two pages do not make
-// the client miss others.
+// list answers with one page of the items whose keys are given, sorted by key.
 func (s *Server) list(c *call, keys []string, render func(key string) any) *answer {
 	slices.Sort(keys)
+	return s.page(c, keys, func(last string) int {
+		i, there := slices.BinarySearch(keys, last)
+		if there {
+			i++
+		}
+		return i
+	}, render)
+}
+
+// page answers with one page of items. The token names the last key already sent,
+// so that items deleted between two pages do not make the client miss others; after
+// tells the index at which the next page begins.
+func (s *Server) page(c *call, keys []string, after func(last string) int, render func(key string) any) *answer {
 	from := 0
 	if token := c.r.URL.Query().Get("$skiptoken"); token != "" {
 		last, err := base64.RawURLEncoding.DecodeString(token)
 		if err != nil {
 			return refuse(http.StatusBadRequest, "InvalidSkipToken", "The skip token is not valid.")
 		}
-		var at bool
-		if from, at = slices.BinarySearch(keys, string(last)); at {
-			from++
-		}
+		from = after(string(last))
 	}
 	to := min(from+s.pageSize, len(keys))
 	value := make([]any, 0, to-from)

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -70,12 +69,15 @@ type Rule struct {
 	DestinationPortRanges                []string `yaml:"destinationPortRanges" json:"destinationPortRanges,omitempty"`
 }
 
-// VirtualNetwork is an address space with subnets inside.
+// VirtualNetwork is an address space with subnets inside. A name in Peers makes
+// the peering of both networks, as the portal does; naming it on the other side
+// too changes nothing.
 type VirtualNetwork struct {
 	Name    string            `yaml:"name"`
 	Tags    map[string]string `yaml:"tags"`
 	Space   []string          `yaml:"space"`
 	Subnets []Subnet          `yaml:"subnets"`
+	Peers   []string          `yaml:"peers"`
 }
 
 // Subnet may carry an NSG that every machine in it shares.
@@ -99,16 +101,20 @@ type VirtualMachine struct {
 	NICs []Interface       `yaml:"nics"`
 }
 
-// Interface is a NIC. Subnet is "vnet/subnet" or a full id. Secondary addresses
-// become further IP configurations in the same subnet.
+// Interface is a NIC. Subnet is "vnet/subnet" or a full id. Without Private the
+// first IP configuration has no address, as while Azure still has to allocate one.
+// Secondary addresses become further IP configurations in the same subnet. With
+// LoadBalanced the first one is the target of a load balancer's inbound NAT rule,
+// which is a reference and nothing more: there is no load balancer to ask for.
 type Interface struct {
-	Name      string   `yaml:"name"`
-	Subnet    string   `yaml:"subnet"`
-	Private   string   `yaml:"private"`
-	Secondary []string `yaml:"secondary"`
-	PublicIP  string   `yaml:"publicIP"`
-	NSG       string   `yaml:"nsg"`
-	ASGs      []string `yaml:"asgs"`
+	Name         string   `yaml:"name"`
+	Subnet       string   `yaml:"subnet"`
+	Private      string   `yaml:"private"`
+	Secondary    []string `yaml:"secondary"`
+	PublicIP     string   `yaml:"publicIP"`
+	LoadBalanced bool     `yaml:"loadBalanced"`
+	NSG          string   `yaml:"nsg"`
+	ASGs         []string `yaml:"asgs"`
 }
 
 // ParseTopology reads the YAML form. Unknown and repeated keys are refused, and so
@@ -151,31 +157,3 @@ type entryError struct {
 
 func (e *entryError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *entryError) Unwrap() error { return e.err }
-
-// Fleet returns an estate for load tests: subscription
-// 00000000-0000-0000-0000-000000000001, resource group rg-fleet, and n machines
-// fleet01… that share one subnet NSG, nsg-fleet, with the management ports denied.
-// n is at most 60,000, what the subnet holds.
-func Fleet(n int) Topology {
-	g := ResourceGroup{
-		Name: "rg-fleet", Location: "westeurope",
-		NSGs: []SecurityGroup{{Name: "nsg-fleet", Rules: []Rule{{
-			Name: "deny-management", Priority: 1000, Direction: "Inbound", Access: "Deny", Protocol: "*",
-			SourceAddressPrefix: "*", SourcePortRange: "*", DestinationAddressPrefix: "*",
-			DestinationPortRanges: []string{"22", "3389"},
-		}}}},
-		VNets: []VirtualNetwork{{Name: "vnet-fleet", Space: []string{"10.64.0.0/16"},
-			Subnets: []Subnet{{Name: "fleet", Prefix: "10.64.0.0/16", NSG: "nsg-fleet"}}}},
-	}
-	private := netip.MustParseAddr("10.64.0.4") // Azure keeps the first four addresses of a subnet
-	public := netip.MustParseAddr("198.18.0.1")
-	for i := range min(n, 60000) {
-		name := fmt.Sprintf("fleet%02d", i+1)
-		g.PublicIPs = append(g.PublicIPs, PublicIP{Name: name + "-ip", Address: public.String()})
-		g.VMs = append(g.VMs, VirtualMachine{Name: name, NICs: []Interface{{
-			Name: name + "-nic", Subnet: "vnet-fleet/fleet", Private: private.String(), PublicIP: name + "-ip"}}})
-		private, public = private.Next(), public.Next()
-	}
-	return Topology{Subscriptions: []Subscription{{
-		ID: "00000000-0000-0000-0000-000000000001", Name: "fleet", ResourceGroups: []ResourceGroup{g}}}}
-}

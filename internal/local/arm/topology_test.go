@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml"
-
 	"jitgate/internal/local/arm"
 )
 
@@ -41,6 +39,9 @@ func TestTopologyFaultsNameTheLine(t *testing.T) {
 		{"unknown public address", head + vnet + "        vms:\n          - {name: a, nics: [{name: n, subnet: v/s, private: 10.0.0.4, publicIP: p}]}\n", "line 8: "},
 		{"unknown group on a NIC", head + vnet + "        vms:\n          - {name: a, nics: [{name: n, subnet: v/s, private: 10.0.0.4, asgs: [p]}]}\n", "line 8: "},
 		{"bad public address", head + "        publicIPs: [{name: p, address: x}]\n", "line 6: "},
+		{"unknown peer", head + "        vnets: [{name: v, space: [10.0.0.0/16],\n          peers: [w]}]\n", "line 7: "},
+		{"its own peer", head + "        vnets: [{name: v, space: [10.0.0.0/16],\n          peers: [V]}]\n", "its own peer"},
+		{"peers that overlap", head + "        vnets: [{name: v, space: [10.0.0.0/16],\n          peers: [w]}, {name: w, space: [10.9.0.0/16, 10.0.9.0/24]}]\n", "line 7: "},
 		{"rule Azure refuses", head + "        nsgs:\n          - name: n\n            rules:\n              - {name: r, priority: 1}\n", "line 9: "},
 		{"rules in conflict", head + "        nsgs:\n          - name: n\n            rules:\n" +
 			"              - &r {name: r, priority: 100, direction: Inbound, access: Allow, protocol: Tcp, sourceAddressPrefix: '*', sourcePortRange: '*', destinationAddressPrefix: '*', destinationPortRange: 22}\n" +
@@ -79,22 +80,6 @@ func TestTopologyAcrossGroups(t *testing.T) {
 	}
 	if err := s.Load(arm.Topology{Subscriptions: []arm.Subscription{{ID: "x"}}}); err == nil {
 		t.Error("Load took a broken topology")
-	}
-}
-
-func TestFleet(t *testing.T) {
-	s, err := arm.New(arm.Options{Topology: arm.Fleet(1000)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &estate{Server: s}
-	if a := probe(t, e, "fleet1000", "198.51.100.7", 22); a.Rule != "deny-management" {
-		t.Errorf("%+v", a)
-	}
-	if text := must(yaml.Marshal(arm.Fleet(2))); len(text) == 0 {
-		t.Error("a fleet cannot be written down")
-	} else if _, err := arm.ParseTopology(text); err != nil {
-		t.Errorf("a fleet written down cannot be read: %v", err)
 	}
 }
 

@@ -47,13 +47,15 @@ type nic struct {
 	asgs      []string
 	subnet    string
 	publicIP  string
-	addresses []netip.Addr // primary first
+	balanced  bool         // a load balancer's NAT rule leads to the first IP configuration
+	addresses []netip.Addr // primary first; the zero Addr is one not allocated yet
 }
 
 type vnet struct {
 	resource
 	space   []netip.Prefix
 	subnets []string
+	peers   []*peering
 }
 
 type subnet struct {

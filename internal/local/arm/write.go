@@ -226,6 +226,11 @@ func (s *Server) readNSG(c *call, id string, n *nsg) (groupState, *answer) {
 			next.properties[field] = value
 		}
 	}
+	// A PUT replaces, so one that does not say flushConnection turns it off; that
+	// Azure does the same, rather than keep it, is UNVERIFIED.
+	if flush := next.properties["flushConnection"]; flush != nil && flush != true && flush != false {
+		return none, unreadable("A boolean is wanted. Path 'properties.flushConnection'.")
+	}
 	list, isList := properties["securityRules"].([]any)
 	if properties["securityRules"] != nil && !isList {
 		return none, unreadable("An array is wanted. Path 'properties.securityRules'.")
