@@ -14,6 +14,42 @@ const (
 	tagLoadBalancer   = "AzureLoadBalancer"
 )
 
+// entryKind is what one address entry of a rule can be.
+type entryKind int
+
+const (
+	otherTag     entryKind = iota // a tag whose addresses are not known
+	unreadable                    // meant as an address, but none
+	addressRange                  // an address or a CIDR range
+	anyAddress
+	virtualNetwork
+	internet
+	loadBalancer
+)
+
+// readEntry reads one address entry of a rule; the prefix is that of an
+// addressRange.
+func readEntry(text string) (entryKind, netip.Prefix) {
+	if text == "*" {
+		return anyAddress, netip.Prefix{}
+	}
+	if looksLikeAddress(text) {
+		if p, ok := parsePrefix(text); ok {
+			return addressRange, p
+		}
+		return unreadable, netip.Prefix{}
+	}
+	switch {
+	case strings.EqualFold(text, tagVirtualNetwork):
+		return virtualNetwork, netip.Prefix{}
+	case strings.EqualFold(text, tagInternet):
+		return internet, netip.Prefix{}
+	case strings.EqualFold(text, tagLoadBalancer):
+		return loadBalancer, netip.Prefix{}
+	}
+	return otherTag, netip.Prefix{}
+}
+
 // hostAddress is the virtual address of the machine's host, in every region.
 // Health probes come from it, so it is what AzureLoadBalancer stands for; the
 // service tags page counts it to VirtualNetwork as well, and hence not to
@@ -86,23 +122,6 @@ func looksLikeAddress(text string) bool {
 	return text != "" && text[0] >= '0' && text[0] <= '9' || strings.IndexByte(text, ':') >= 0
 }
 
-// span is a run of addresses of one family, both ends included.
-type span struct{ first, last netip.Addr }
-
-func spanOf(p netip.Prefix) span {
-	bytes := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < 8*len(bytes); bit++ {
-		bytes[bit/8] |= 1 << (7 - bit%8)
-	}
-	last, _ := netip.AddrFromSlice(bytes)
-	return span{p.Addr(), last}
-}
-
-var everything = []span{
-	spanOf(netip.MustParsePrefix("0.0.0.0/0")),
-	spanOf(netip.MustParsePrefix("::/0")),
-}
-
 // addressSet reduces a list of a rule to the addresses it covers, as sorted
 // spans that neither overlap nor touch, and to the names it holds (tags and
 // unreadable text, in lower case).
@@ -118,22 +137,6 @@ func addressSet(list []string) (spans []span, names []string) {
 			names = append(names, strings.ToLower(text))
 		}
 	}
-	// A run never crosses families: all of IPv4 sorts before IPv6, and the
-	// address after the last of a family is invalid and equals no other.
-	slices.SortFunc(spans, func(a, b span) int { return a.first.Compare(b.first) })
-	merged := spans[:0]
-	for _, s := range spans {
-		if n := len(merged); n > 0 {
-			end := &merged[n-1].last
-			if s.first.Compare(*end) <= 0 || s.first == end.Next() {
-				if s.last.Compare(*end) > 0 {
-					*end = s.last
-				}
-				continue
-			}
-		}
-		merged = append(merged, s)
-	}
 	slices.Sort(names)
-	return merged, slices.Compact(names)
+	return merge(spans), slices.Compact(names)
 }

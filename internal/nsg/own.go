@@ -41,6 +41,9 @@ func ParseAllowName(name string) (request string, n int, ok bool) {
 	return request, n, true
 }
 
+// DenyPrefix starts the names of our deny rules: "jitgate-deny-<12 hex digits>".
+const DenyPrefix = Prefix + "deny-"
+
 const (
 	descriptionStart = "JIT rule for "
 	descriptionUntil = " until "

@@ -1,10 +1,8 @@
 package nsg
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Packet is the first packet of an inbound connection as it arrives at the
@@ -29,7 +27,8 @@ type Surroundings struct {
 	VirtualNetwork []netip.Prefix
 	// ASGMembers lists the private addresses in each application security
 	// group, by lower-cased resource id. An absent group is not known, an empty
-	// one has no members.
+	// one has no members. All members of a group lie in one virtual network, so
+	// an address outside VirtualNetwork is in no group, known or not.
 	ASGMembers map[string][]netip.Addr
 }
 
@@ -38,11 +37,17 @@ type Surroundings struct {
 type Verdict struct {
 	Access Access
 	Rule   Rule
-	// Depends names the rules above the deciding one that could match but could
+	// Depends holds the rules above the deciding one that could match but could
 	// not be judged (an unknown tag or group, restricted source ports, an entry
-	// that is no address), in order of priority. They were passed over; while it
-	// is not empty, the verdict holds only if none of them matches in Azure.
-	Depends []string
+	// that is no address), in order of priority. They were passed over; see Sure
+	// for whether the verdict holds all the same.
+	Depends []Rule
+}
+
+// Sure reports whether the verdict holds whichever of the rules in Depends match
+// in Azure. A rule that would only do the same once more changes nothing.
+func (v Verdict) Sure() bool {
+	return !slices.ContainsFunc(v.Depends, func(r Rule) bool { return r.Access.is(Allow) != (v.Access == Allow) })
 }
 
 // Decide finds the inbound rule that decides about p, custom and default rules
@@ -64,9 +69,9 @@ func (g Group) Decide(p Packet, s Surroundings) Verdict {
 				continue
 			}
 			switch r.matches(&p, &s) {
-			case yes:
+			case Yes:
 				decider = r
-			case unknown:
+			case Unknown:
 				unjudged = append(unjudged, r)
 			}
 		}
@@ -78,10 +83,10 @@ func (g Group) Decide(p Packet, s Surroundings) Verdict {
 			v.Access = Allow
 		}
 	}
-	slices.SortStableFunc(unjudged, func(a, b *Rule) int { return cmp.Compare(a.Priority, b.Priority) })
+	slices.SortStableFunc(unjudged, inOrder)
 	for _, r := range unjudged {
 		if decider == nil || r.before(decider) {
-			v.Depends = append(v.Depends, r.Name)
+			v.Depends = append(v.Depends, *r)
 		}
 	}
 	return v
@@ -101,127 +106,17 @@ func Path(p Packet, s Surroundings, groups ...Group) (allowed bool, steps []Verd
 	return allowed, steps
 }
 
+// inOrder sorts rules as Azure applies them.
+func inOrder(a, b *Rule) int {
+	switch {
+	case a.before(b):
+		return -1
+	case b.before(a):
+		return 1
+	}
+	return 0
+}
+
 func (r *Rule) before(o *Rule) bool {
 	return r.Priority < o.Priority || r.Priority == o.Priority && !r.Access.is(Allow) && o.Access.is(Allow)
-}
-
-// match is the answer to "does this cover that?". The order matters: a rule
-// matches as badly as its worst part, a list as well as its best entry.
-type match int
-
-const (
-	no match = iota
-	unknown
-	yes
-)
-
-// matches asks the cheap questions first: most rules fail at the port, and most
-// others at the destination, which is one machine while sources are many.
-func (r *Rule) matches(p *Packet, s *Surroundings) match {
-	m := min(r.matchesProtocol(p.Protocol), r.matchesPort(p))
-	if m == no {
-		return no
-	}
-	if m = min(m, matchesEnd(r.Destinations, r.DestinationASGs, p.Destination, s)); m == no {
-		return no
-	}
-	if m = min(m, matchesEnd(r.Sources, r.SourceASGs, p.Source, s)); m == no {
-		return no
-	}
-	if !allPorts(r.SourcePorts) {
-		return unknown // clients choose their source port
-	}
-	return m
-}
-
-func (r *Rule) matchesProtocol(p Protocol) match {
-	if r.Protocol == AnyProtocol || r.Protocol == p || strings.EqualFold(string(r.Protocol), string(p)) {
-		return yes
-	}
-	if _, known := r.Protocol.canonical(); !known {
-		return unknown
-	}
-	return no
-}
-
-func (r *Rule) matchesPort(p *Packet) match {
-	if !strings.EqualFold(string(p.Protocol), string(TCP)) && !strings.EqualFold(string(p.Protocol), string(UDP)) && p.Protocol != AnyProtocol {
-		// Nothing to compare: only a rule for all ports speaks of such a packet.
-		if allPorts(r.DestinationPorts) {
-			return yes
-		}
-		return no
-	}
-	best := no
-	if len(r.DestinationPorts) == 0 {
-		best = unknown // ARM refuses to store such a rule
-	}
-	for _, text := range r.DestinationPorts {
-		run, ok := parsePorts(text)
-		if !ok {
-			best = unknown
-		} else if run.first <= p.Port && p.Port <= run.last {
-			return yes
-		}
-	}
-	return best
-}
-
-func matchesEnd(list, groups []string, a netip.Addr, s *Surroundings) match {
-	best := no
-	if len(list) == 0 && len(groups) == 0 {
-		best = unknown // ARM refuses to store such a rule
-	}
-	for _, text := range list {
-		if best = max(best, matchesEntry(text, a, s)); best == yes {
-			return yes
-		}
-	}
-	for _, id := range groups {
-		members, ok := s.ASGMembers[strings.ToLower(id)]
-		if !ok {
-			best = unknown
-		} else if slices.Contains(members, a) {
-			return yes
-		}
-	}
-	return best
-}
-
-func matchesEntry(text string, a netip.Addr, s *Surroundings) match {
-	switch {
-	case text == "*":
-		return yes
-	case looksLikeAddress(text):
-		p, ok := parsePrefix(text)
-		if !ok {
-			return unknown
-		}
-		return is(p.Contains(a))
-	case strings.EqualFold(text, tagLoadBalancer):
-		return is(a == hostAddress)
-	case strings.EqualFold(text, tagVirtualNetwork):
-		return s.inVirtualNetwork(a)
-	case strings.EqualFold(text, tagInternet):
-		// A network's own space may hold public ranges; the tag leaves them out.
-		return is(a != hostAddress && !within(notPublic, a) && !within(s.VirtualNetwork, a))
-	}
-	return unknown
-}
-
-func (s *Surroundings) inVirtualNetwork(a netip.Addr) match {
-	if a == hostAddress || within(s.VirtualNetwork, a) {
-		return yes
-	}
-	if len(s.VirtualNetwork) == 0 && within(notPublic, a) {
-		return unknown
-	}
-	return no
-}
-
-func is(b bool) match {
-	if b {
-		return yes
-	}
-	return no
 }

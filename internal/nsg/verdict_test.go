@@ -1,6 +1,7 @@
 package nsg
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -40,6 +41,13 @@ var home = Surroundings{
 
 func packet(source, destination string, port uint16, protocol Protocol) Packet {
 	return Packet{Source: netip.MustParseAddr(source), Destination: netip.MustParseAddr(destination), Port: port, Protocol: protocol}
+}
+
+func names(rules []Rule) (list []string) {
+	for _, r := range rules {
+		list = append(list, r.Name)
+	}
+	return list
 }
 
 func TestDecide(t *testing.T) {
@@ -137,6 +145,11 @@ func TestDecide(t *testing.T) {
 		{"member of a group", []Rule{asg("g", "/subscriptions/S/asg/WEB")}, ssh, Allow, "g", nil},
 		{"not a member", []Rule{asg("g", "/subscriptions/s/asg/empty")}, ssh, Deny, "DenyAllInBound", nil},
 		{"unknown group", []Rule{asg("g", "/subscriptions/s/asg/other")}, ssh, Deny, "DenyAllInBound", []string{"g"}},
+		{"no group has members outside the network", []Rule{func() Rule {
+			r := in("g", 100, Allow, TCP, "", "*", "22")
+			r.SourceASGs = []string{"/subscriptions/s/asg/other"}
+			return r
+		}()}, ssh, Deny, "DenyAllInBound", nil},
 		{"unknown group beside a known one", []Rule{asg("g", "/subscriptions/s/asg/other", "/subscriptions/s/asg/web")}, ssh, Allow, "g", nil},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -144,10 +157,36 @@ func TestDecide(t *testing.T) {
 			if got.Access != c.access || got.Rule.Name != c.by {
 				t.Errorf("%s by %q, want %s by %q", got.Access, got.Rule.Name, c.access, c.by)
 			}
-			if diff := cmp.Diff(c.depends, got.Depends, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(c.depends, names(got.Depends), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("depends: %s", diff)
 			}
 		})
+	}
+}
+
+func TestOnlyRulesOfTheOppositeAccessMakeAVerdictUnsure(t *testing.T) {
+	allow, deny := in("allow", 200, Allow, TCP, "*", "*", "22"), in("deny", 200, Deny, TCP, "*", "*", "22")
+	tag := func(priority int, access Access) Rule {
+		return in(fmt.Sprint("tag-", priority), priority, access, TCP, "AzureCloud", "*", "22")
+	}
+	for _, c := range []struct {
+		what  string
+		rules []Rule
+		sure  bool
+	}{
+		{"nothing unknown", []Rule{allow}, true},
+		{"an allow above an allow", []Rule{tag(100, "allow"), allow}, true},
+		{"a deny above an allow", []Rule{tag(100, Deny), allow}, false},
+		{"a deny below an allow", []Rule{tag(300, Deny), allow}, true},
+		{"a deny above a deny", []Rule{tag(100, Deny), deny}, true},
+		{"an allow above a deny", []Rule{tag(100, Allow), deny}, false},
+		{"both above a deny", []Rule{tag(100, Deny), tag(101, Allow), deny}, false},
+		{"neither allow nor deny, above a deny", []Rule{tag(100, "Permit"), deny}, true},
+		{"an allow above the end of the rules", []Rule{tag(100, Allow)}, false},
+	} {
+		if v := (Group{Rules: c.rules}).Decide(packet("203.0.113.7", "10.0.0.5", 22, TCP), home); v.Sure() != c.sure {
+			t.Errorf("%s: sure is %v", c.what, v.Sure())
+		}
 	}
 }
 
@@ -157,7 +196,7 @@ func TestDecideWithoutKnowingTheNetwork(t *testing.T) {
 		t.Errorf("a public source: %+v", v)
 	}
 	v := g.Decide(packet("10.0.7.7", "10.0.0.5", 22, TCP), Surroundings{})
-	if v.Access != Deny || !cmp.Equal(v.Depends, []string{"AllowVnetInBound"}) {
+	if v.Access != Deny || !cmp.Equal(names(v.Depends), []string{"AllowVnetInBound"}) {
 		t.Errorf("a private source: %+v", v)
 	}
 }
