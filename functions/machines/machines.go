@@ -1,13 +1,16 @@
 // Package machines is the Azure Function behind api/machines: it finds virtual
-// machines by name, so that people need not know ARM ids. It reads and changes
-// nothing.
+// machines by name, so that people need not know ARM ids, shows what protects each
+// and what would reach it, and takes wishes to protect and to unprotect. It decodes,
+// calls internal/access and encodes; it decides nothing.
 package machines
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
+	"net/url"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,13 +21,41 @@ import (
 	"jitgate/internal/web"
 )
 
+// one is the path of a single machine: its ARM id, whose fixed words web brings
+// into this spelling before an operation is looked up.
+const one = "/api/machines/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{vm}"
+
+// pollAfter is what Retry-After says while rules are being written, in seconds. A
+// write to an NSG takes about three.
+const pollAfter = 2
+
 // Register adds the operations to the API.
 func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	f := function{service, log}
-	huma.Register(a, web.Operation(huma.Operation{
-		OperationID: "list-machines", Method: http.MethodGet, Path: "/api/machines",
-		Summary: "List virtual machines in the subscriptions jitgate looks after", Tags: []string{"machines"},
-	}), f.list)
+	operation := func(id, method, path, summary, description string) huma.Operation {
+		return web.Operation(huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Description: description, Tags: []string{"machines"}})
+	}
+	accepted := func(o huma.Operation) huma.Operation {
+		o.DefaultStatus = http.StatusAccepted
+		return o
+	}
+	huma.Register(a, operation("list-machines", http.MethodGet, "/api/machines",
+		"List virtual machines in the subscriptions jitgate looks after", "Ordered by name, then by id."), f.list)
+	huma.Register(a, operation("report-machines", http.MethodGet, "/api/machines/report",
+		"Report who can reach the management ports of all machines", "Live grants are left out of account."), f.report)
+	huma.Register(a, operation("get-machine", http.MethodGet, one,
+		"Show how a machine is protected",
+		"202 with Retry-After while rules are being written or put back; 200 otherwise, also when something stands in the way. A machine that never was protected is Unprotected; Azure is not asked whether it exists."), f.show)
+	huma.Register(a, accepted(operation("protect-machine", http.MethodPost, one+"/protect",
+		"Keep ports of a machine closed",
+		"Answers 202 once the wish is saved; poll Location until it answers 200. With whatIf=true nothing is saved and the answer is 200. Connections that are open go on: a rule only stops new ones.")), f.protect)
+	huma.Register(a, accepted(operation("unprotect-machine", http.MethodPost, one+"/unprotect",
+		"Take jitgate's deny rules away and put removed rules back",
+		"Answers like protect-machine.")), f.unprotect)
+	huma.Register(a, operation("explain-machine", http.MethodGet, one+"/explain",
+		"Explain whether a packet reaches a machine, and by which rules", ""), f.explain)
+	huma.Register(a, operation("list-machine-events", http.MethodGet, one+"/events",
+		"Show the record of a machine's protection and of its NSGs", "Ordered by time. Each event keeps the number it has in its own record."), f.events)
 }
 
 type function struct {
@@ -32,26 +63,82 @@ type function struct {
 	log     *slog.Logger
 }
 
-type listInput struct {
-	Name string `query:"name" doc:"Only machines of exactly this name, in any case."`
+// fail also names the way out when Azure refuses jitgate itself: the caller cannot
+// mend that, but can tell who can.
+func (f function) fail(ctx context.Context, err error) error {
+	if errors.Is(err, access.ErrForbidden) {
+		err = errors.Join(access.Refusals{{Code: access.MachineUnreadable,
+			Sentence: "Azure does not let jitgate's identity do this; its operator has to assign that identity the custom role of docs/deploy.md on the machine's subscription or resource group, and finds the cause in the log."}}, err)
+	}
+	return web.Error(ctx, f.log, err)
 }
-type listOutput struct{ Body api.MachineList }
 
-func (f function) list(ctx context.Context, in *listInput) (*listOutput, error) {
-	if err := web.Require(ctx, identity.MachineRead); err != nil {
-		return nil, web.Error(ctx, f.log, err)
+// Machine is a machine in a path. It is exported for huma, which looks into exported
+// embedded fields only.
+type Machine struct {
+	Subscription string `path:"subscription" doc:"Subscription id."`
+	Group        string `path:"group" doc:"Resource group."`
+	VM           string `path:"vm" doc:"Name of the virtual machine."`
+}
+
+// id refuses what is no id. A slash that a part holds in encoded form makes an id
+// of another type, and is refused with it.
+func (m Machine) id() (armid.ID, error) {
+	id, err := armid.ParseType("/subscriptions/"+m.Subscription+"/resourceGroups/"+m.Group+"/providers/"+armid.VirtualMachine+"/"+m.VM, armid.VirtualMachine)
+	if err != nil {
+		return id, access.Refusals{{Code: access.VMIDInvalid,
+			Sentence: "The path does not hold the id of a virtual machine; write /api/machines/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/…."}}
 	}
-	out := &listOutput{Body: api.MachineList{Machines: []api.Machine{}}}
-	for _, subscription := range f.service.Subscriptions {
-		err := f.service.Network.Machines(ctx, subscription, func(id armid.ID) error {
-			if in.Name == "" || strings.EqualFold(in.Name, id.Name()) {
-				out.Body.Machines = append(out.Body.Machines, api.Machine{ID: id.String(), Name: id.Name()})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, web.Error(ctx, f.log, err)
-		}
+	return id, nil
+}
+
+// answer is a body with the headers of the asynchronous pattern that Logic Apps
+// follow by themselves.
+type answer[T any] struct {
+	Status     int
+	Location   string `header:"Location"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds."` // a number would be sent as 0 where it has no place
+	Body       T
+}
+
+func settled[T any](body T) *answer[T] { return &answer[T]{Status: http.StatusOK, Body: body} }
+
+func underWay[T any](ctx context.Context, vm armid.ID, body T) *answer[T] {
+	path := url.URL{Path: "/api/machines" + vm.String()}
+	return &answer[T]{Status: http.StatusAccepted, Location: web.URL(ctx, path.EscapedPath()), RetryAfter: strconv.Itoa(pollAfter), Body: body}
+}
+
+// ask is what every operation about one machine starts with: a caller who may, and an
+// id that is one.
+func (m Machine) ask(ctx context.Context, op identity.Operation) (armid.ID, error) {
+	if err := web.Require(ctx, op); err != nil {
+		return armid.ID{}, err
 	}
-	return out, nil
+	return m.id()
+}
+
+func (f function) show(ctx context.Context, in *struct{ Machine }) (*answer[api.Protection], error) {
+	vm, err := in.ask(ctx, identity.MachineRead)
+	if err != nil {
+		return nil, f.fail(ctx, err)
+	}
+	p, err := f.protection(ctx, vm)
+	if err != nil {
+		return nil, f.fail(ctx, err)
+	}
+	switch p.State() {
+	case access.Protecting, access.Unprotecting:
+		return underWay(ctx, vm, encodeProtection(p)), nil
+	}
+	return settled(encodeProtection(p)), nil
+}
+
+// protection is that of a machine as recorded; one without a record never was
+// protected.
+func (f function) protection(ctx context.Context, vm armid.ID) (access.Protection, error) {
+	p, err := f.service.Store.Protection(ctx, vm)
+	if errors.Is(err, access.ErrNotFound) {
+		return access.Protection{VM: vm}, nil
+	}
+	return p, err
 }

@@ -42,9 +42,7 @@ func encodeTarget(t access.Target) api.Target {
 	for _, p := range t.Ports {
 		out.Ports = append(out.Ports, api.Port{Port: int(p.Number), Protocol: string(p.Protocol)})
 	}
-	if t.Reason.Code != "" {
-		out.Reason = &api.Reason{Code: string(t.Reason.Code), Text: t.Reason.Sentence}
-	}
+	out.Reason, out.Warning = encodeReason(t.Reason), encodeReason(t.Warning)
 	for _, o := range t.Openings {
 		opening := api.Opening{NSG: o.NSG.String(), State: "opening"}
 		switch {
@@ -59,6 +57,13 @@ func encodeTarget(t access.Target) api.Target {
 		out.NSGs = append(out.NSGs, opening)
 	}
 	return out
+}
+
+func encodeReason(r access.Reason) *api.Reason {
+	if r.Code == "" {
+		return nil
+	}
+	return &api.Reason{Code: string(r.Code), Text: r.Sentence}
 }
 
 // moment leaves out times that have not come.

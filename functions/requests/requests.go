@@ -5,6 +5,7 @@ package requests
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -53,7 +54,13 @@ type function struct {
 	log     *slog.Logger
 }
 
-func (f function) fail(ctx context.Context, err error) error { return web.Error(ctx, f.log, err) }
+// fail also says what is not found: here it is always the request.
+func (f function) fail(ctx context.Context, err error) error {
+	if errors.Is(err, access.ErrNotFound) {
+		err = access.Refusals{{Code: access.RequestNotFound, Sentence: "There is no request with this id; list yours with GET /api/requests?mine=true."}}
+	}
+	return web.Error(ctx, f.log, err)
+}
 
 // answer is a request with the headers of the asynchronous pattern that Logic Apps
 // follow by themselves.

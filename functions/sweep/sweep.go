@@ -15,7 +15,7 @@ import (
 func New(service *access.Service, log *slog.Logger) azfunc.Func {
 	return func(ctx context.Context, _ azfunc.Invocation) error {
 		found, err := service.Sweep(ctx)
-		log.InfoContext(ctx, "swept", "requests", found.Requests, "nsgs", found.NSGs, "wakeups", found.WakeUps, "rules", found.Rules)
+		log.InfoContext(ctx, "swept", "requests", found.Requests, "nsgs", found.NSGs, "wakeups", found.WakeUps, "drifted", found.Drifted, "machines", found.Machines)
 		return err
 	}
 }

@@ -40,8 +40,8 @@ type Service struct {
 	Log      *slog.Logger
 
 	Limits        Limits
-	Band          nsg.Band // priorities of our allow rules
-	Subscriptions []string // ids of the subscriptions this installation looks after
+	Bands         nsg.Bands // priorities of our rules
+	Subscriptions []string  // ids of the subscriptions this installation looks after
 }
 
 // Limits bound what may be asked whatever policy says.

@@ -9,8 +9,10 @@ import (
 )
 
 // recordRequest writes the fates of a request's grants in one NSG into its record.
-func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates []fate) error {
+// drift holds what was found about rules that had stood already.
+func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates []fate, drift map[string]string) error {
 	at := p.now()
+	warnings := p.warnings(ctx, id, grants, fates)
 	leaving := false
 	r, err := p.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: at, by: jitgate}
@@ -21,8 +23,13 @@ func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates
 			if err := p.recordTarget(t, i, grants, fates, &rec); err != nil {
 				return nil, err
 			}
+			if before != Active && t.State == Active && warnings[i].Code != "" {
+				t.Warning = warnings[i]
+				rec.add(audit.AccessOutranked, t, audit.Event{Text: t.Warning.Sentence})
+			}
 			leaving = leaving || before.Live() && !t.State.Live()
 		}
+		p.recordDrift(r, drift, &rec)
 		return rec.events, nil
 	})
 	if errors.Is(err, ErrNotFound) {
@@ -35,6 +42,37 @@ func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates
 	// leaving triggers this, or two NSGs that both refuse the removal would nudge each
 	// other for ever; what gets lost here is found by the sweep.
 	return p.withdraw(ctx, &r)
+}
+
+// recordDrift tells each request once about each of its rules.
+func (p *pass) recordDrift(r *Request, drift map[string]string, rec *record) {
+	told := map[string]bool{}
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		o := t.opening(p.book.NSG)
+		if o == nil {
+			continue
+		}
+		for _, rule := range o.Rules {
+			if drift[rule.Name] != "" && !told[rule.Name] {
+				told[rule.Name] = true
+				rec.add(audit.RuleRepaired, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: drift[rule.Name]})
+			}
+		}
+	}
+}
+
+// warnings checks the ways of the targets that are about to be open, by target.
+func (p *pass) warnings(ctx context.Context, id string, grants []int, fates []fate) map[int]Reason {
+	out := map[int]Reason{}
+	r, read := p.requests[id]
+	for _, i := range grants {
+		g := p.book.Grants[i]
+		if _, done := out[g.Target]; read && !done && fates[i].open && !g.Opened && g.Target < len(r.Targets) {
+			out[g.Target] = p.checkWays(ctx, &r, &r.Targets[g.Target])
+		}
+	}
+	return out
 }
 
 // recordTarget applies what ARM confirmed about one target in this NSG. Several

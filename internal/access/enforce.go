@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,19 +39,19 @@ func (s *Service) Enforce(ctx context.Context, id armid.ID) error {
 	if err != nil {
 		return fmt.Errorf("read the grants of %s: %w", id.Name(), err)
 	}
-	pass := &pass{Service: s, book: book}
+	pass := &pass{Service: s, book: book, requests: map[string]Request{}, others: map[string]nsg.Group{}}
 	if err := pass.dropStale(ctx); err != nil {
-		return fmt.Errorf("check grants of %s against their requests: %w", id.Name(), err)
+		return fmt.Errorf("check what is wanted of %s against its records: %w", id.Name(), err)
 	}
 	pass.outcome, err = s.Network.Match(ctx, id, func(g nsg.Group) nsg.Plan {
-		pass.wanted = pass.live()
-		return nsg.MakePlan(g, wants(pass.wanted), s.Band)
+		pass.wanted = pass.book.live(s.now())
+		return nsg.MakePlan(g, pass.book.desired(pass.wanted), s.Bands)
 	})
 	switch {
 	case errors.Is(err, ErrNotFound):
 		pass.gone = true // with the NSG went every rule in it
 	case errors.Is(err, ErrForbidden):
-		pass.forbidden, pass.wanted = err, pass.live()
+		pass.forbidden, pass.wanted = err, pass.book.live(s.now())
 	case err != nil:
 		return fmt.Errorf("write %s: %w", id.Name(), err)
 	}
@@ -66,43 +66,82 @@ type pass struct {
 	outcome   Outcome
 	gone      bool  // the NSG does not exist
 	forbidden error // Azure does not let us read the NSG at all
+
+	lock     sync.Mutex
+	stale    []Guard              // left out of the book; their rows go
+	requests map[string]Request   // as read by dropStale: those that are about to open
+	others   map[string]nsg.Group // NSGs beside this one, as far as they were needed
 }
 
 // dropStale marks grants as closing that were never opened and whose request does
-// not want them open any more. A grant row can be younger than the end of its
-// request, when a message was delivered twice; a row alone therefore never opens
-// anything. Rows that were opened are trusted, or every pass would read every
-// request.
+// not want them open any more, and takes guards out of the book that are not what
+// their machine's record says. A row can be younger than the end of its request,
+// when a message was delivered twice; a row alone therefore never opens anything.
+// Rows that were carried out once are trusted, or every pass would read every record.
 func (p *pass) dropStale(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i := range p.book.Grants {
 		g := &p.book.Grants[i]
-		if g.Opened || g.Closing {
-			continue
-		}
-		group.Go(func() error {
-			r, err := p.Store.Request(ctx, g.Request)
-			if errors.Is(err, ErrNotFound) {
-				g.Closing = true
-				return nil
-			}
-			if err != nil {
+		if !g.Opened && !g.Closing {
+			group.Go(func() (err error) {
+				g.Closing, err = p.staleGrant(ctx, g)
 				return err
-			}
-			g.Closing = g.Target >= len(r.Targets) || !r.Targets[g.Target].State.Live()
-			return nil
-		})
+			})
+		}
 	}
-	return group.Wait()
+	stale := make([]bool, len(p.book.Guards))
+	for i, g := range p.book.Guards {
+		if !g.Done {
+			group.Go(func() (err error) {
+				stale[i], err = p.staleGuard(ctx, g)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	var kept []Guard
+	for i, g := range p.book.Guards {
+		if stale[i] {
+			p.stale = append(p.stale, g)
+		} else {
+			kept = append(kept, g)
+		}
+	}
+	p.book.Guards = kept
+	return nil
 }
 
-// live returns the grants that should be open at this moment. It is asked again
-// for every attempt at writing, so a grant that runs out while we wait for Azure
-// is not opened.
-func (p *pass) live() []Grant {
-	now := p.now()
-	return slices.DeleteFunc(slices.Clone(p.book.Grants), func(g Grant) bool { return g.Closing || g.Due(now) })
+func (p *pass) staleGrant(ctx context.Context, g *Grant) (bool, error) {
+	r, err := p.Store.Request(ctx, g.Request)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.requests[g.Request] = r
+	return g.Target >= len(r.Targets) || !r.Targets[g.Target].State.Live(), nil
+}
+
+// staleGuard: one of another revision than the record's was filed late; the guard
+// of the record is filed, or about to be, and until then the NSG stays as it is. So
+// was one that takes back what is recorded as taken back: carried out again, it
+// would bring back a rule that its owner may have deleted since.
+func (p *pass) staleGuard(ctx context.Context, g Guard) (bool, error) {
+	r, err := p.Store.Protection(ctx, g.VM)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	part := r.part(p.book.NSG)
+	return r.Revision != g.Revision || part == nil || !g.Wanted && part.Done, nil
 }
 
 // fate is what a pass found out about one grant. The zero fate says nothing: look
@@ -190,13 +229,13 @@ func fateOfWanted(refused error, unplaced nsg.Unplaced, present bool) fate {
 
 var refusedByAzure = Reason{WriteRefused, "Azure refuses the rule for this NSG; jitgate's operator finds the cause in the log."}
 
-// record writes what was confirmed, first to the requests, then to the grants: if
-// we die in between, the next pass finds the rules as they should be and records
-// them again, which changes nothing.
+// record writes what was confirmed, first to the requests and machines, then to
+// the book: if we die in between, the next pass finds the rules as they should be
+// and records them again, which changes nothing.
 func (p *pass) record(ctx context.Context) error {
-	fates := p.fates()
+	fates, drift := p.fates(), p.drift()
 	byRequest := map[string][]int{}
-	settlement := Settlement{Enforced: p.book.Generation}
+	settlement := Settlement{Enforced: p.book.Generation, Guarded: map[string]int{}, Released: map[string]int{}, Hindered: map[string]int{}}
 	for i, g := range p.book.Grants {
 		f := fates[i]
 		switch {
@@ -214,7 +253,7 @@ func (p *pass) record(ctx context.Context) error {
 		if f.open {
 			settlement.NextDue = earlier(settlement.NextDue, g.ExpiresAt)
 		}
-		if !(f.open && g.Opened) {
+		if !(f.open && g.Opened) || drift.byRule[g.Rule] != "" {
 			byRequest[g.Request] = append(byRequest[g.Request], i)
 		}
 	}
@@ -222,13 +261,29 @@ func (p *pass) record(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for id, grants := range byRequest {
-		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates) })
+		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates, drift.byRule) })
+	}
+	for _, g := range p.book.Guards {
+		if problem := p.settleGuard(g, &settlement); !g.Done || problem.Code != "" {
+			group.Go(func() error { return p.recordGuard(gctx, g, problem) })
+		}
+	}
+	for _, g := range p.stale {
+		settlement.Released[g.Key()] = g.Revision
+	}
+	if len(drift.notes) > 0 {
+		group.Go(func() error { return p.Store.Note(gctx, p.book.NSG, drift.notes) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("record what was done to %s: %w", p.book.NSG.Name(), err)
 	}
 	if err := p.Store.Settle(ctx, p.book.NSG, settlement); err != nil {
 		return fmt.Errorf("settle %s: %w", p.book.NSG.Name(), err)
+	}
+	for _, g := range p.book.Guards {
+		if _, confirmed := settlement.Guarded[g.Key()]; confirmed && len(g.Former) > 0 {
+			return p.nudge(ctx, p.book.NSG) // to let go what it closed before
+		}
 	}
 	return nil
 }

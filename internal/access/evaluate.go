@@ -43,7 +43,7 @@ func (s *Service) Evaluate(ctx context.Context, id string) error {
 type decision struct {
 	refusal Reason // zero = approved
 	policy  string
-	machine Machine
+	ways    []Interface
 }
 
 // decide settles every pending target. All reading happens before the update, so
@@ -98,6 +98,9 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 		return d, nil
 	}
 	m, err := s.Network.Locate(ctx, t.VM)
+	if err == nil {
+		d.ways, err = waysIn(m, p.Interfaces == policy.AllInterfaces, r.Source)
+	}
 	var refused Refusals
 	switch {
 	case errors.As(err, &refused):
@@ -107,13 +110,32 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 		d.refusal = Reason{Code: WriteRefused, Sentence: "jitgate may not read this VM or its network; its operator must assign its role there."}
 	case err != nil:
 		return decision{}, fmt.Errorf("locate %s: %w", t.VM, err)
-	default:
-		d.machine = m
-		if len(addressesFor(m.Addresses, r.Source)) == 0 {
-			d.refusal = Reason{Code: NoAddress, Sentence: fmt.Sprintf("%s has no private address of the family of %s; ask from an address of the other family.", t.VM.Name(), r.Source)}
-		}
 	}
 	return d, nil
+}
+
+// waysIn are the interfaces that a grant opens, each with the addresses of the
+// source's family only: one security rule cannot hold both.
+func waysIn(m Machine, all bool, source netip.Prefix) ([]Interface, error) {
+	var out []Interface
+	guarded, addressed := false, false
+	for _, i := range m.reached(all) {
+		guarded = guarded || len(i.NSGs) > 0
+		addressed = addressed || len(i.Addresses) > 0
+		i.Addresses = addressesFor(i.Addresses, source)
+		if len(i.NSGs) > 0 && len(i.Addresses) > 0 {
+			out = append(out, i)
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out, nil
+	case !addressed:
+		return nil, refuse(NoAddress, "", fmt.Sprintf("The network interface of VM %s has no private address; give its IP configuration one.", m.VM.Name()))
+	case !guarded:
+		return nil, refuse(NoNSG, "", fmt.Sprintf("No network security group stands before VM %s, so there is nothing to open; attach an NSG to the NIC or to its subnet.", m.VM.Name()))
+	}
+	return nil, refuse(NoAddress, "", fmt.Sprintf("%s has no private address of the family of %s; ask from an address of the other family.", m.VM.Name(), source))
 }
 
 // decide moves one target out of Pending.
@@ -125,8 +147,9 @@ func (t *Target) decide(d decision, r *Request, at time.Time, rec *record) error
 		return t.Apply(Deny)
 	}
 	t.ExpiresAt = at.Add(r.Duration)
-	for _, id := range d.machine.NSGs {
-		t.Openings = append(t.Openings, Opening{NSG: id, Addresses: addressesFor(d.machine.Addresses, r.Source)})
+	t.Ways = d.ways
+	for _, p := range places(d.ways) {
+		t.Openings = append(t.Openings, Opening{NSG: p.NSG, Addresses: p.Addresses})
 	}
 	rec.add(audit.RequestApproved, t, audit.Event{Policy: d.policy, Text: "Approved until " + t.ExpiresAt.Format(time.RFC3339) + "."})
 	return t.Apply(Approve)

@@ -17,7 +17,7 @@ import (
 // full; the rule it shares with db02 in the subnet NSG stays, for db02 alone.
 func TestTargetsThatShareARuleEndAlone(t *testing.T) {
 	w := newWorld(t)
-	w.service.Band = nsg.Band{First: 100, Last: 100}
+	w.service.Bands.Allow = nsg.Band{First: 100, Last: 100}
 	w.submit(ask("web01")) // takes the only place in the NIC NSG
 	w.deliver()
 	r := w.submit(ask("db02", "app01"))
@@ -104,7 +104,7 @@ func TestQueueDown(t *testing.T) {
 
 func TestNSGFull(t *testing.T) {
 	w := newWorld(t)
-	w.service.Band = nsg.Band{First: 100, Last: 101}
+	w.service.Bands.Allow = nsg.Band{First: 100, Last: 101}
 	first, second := w.submit(ask("web01")), w.submit(ask("web01"))
 	w.deliver()
 	third := w.submit(ask("app01")) // its subnet NSG has room, its NIC NSG has none
@@ -123,7 +123,7 @@ func TestNSGFull(t *testing.T) {
 // and the rule that was written goes again.
 func TestHalfAnOpeningIsNoOpening(t *testing.T) {
 	w := newWorld(t)
-	w.service.Band = nsg.Band{First: 100, Last: 100}
+	w.service.Bands.Allow = nsg.Band{First: 100, Last: 100}
 	a := ask("web01")
 	a.Targets[0].Ports = append(a.Targets[0].Ports, policy.Port{Number: 53, Protocol: policy.UDP})
 	r := w.submit(a)

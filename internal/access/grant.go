@@ -52,10 +52,11 @@ func (h Head) Settled(now time.Time) bool {
 	return h.Generation == h.Enforced && (h.NextDue.IsZero() || now.Add(Skew).Before(h.NextDue))
 }
 
-// Book is an NSG's head with all its grants, read together.
+// Book is an NSG's head with all its grants and guards, read together.
 type Book struct {
 	Head
 	Grants []Grant
+	Guards []Guard
 }
 
 // wants turns grants into the rules that should be in the NSG. Grants of one rule

@@ -49,19 +49,45 @@ type Store interface {
 	// Book returns ErrNotFound for an NSG that never had a grant.
 	Book(ctx context.Context, id armid.ID) (Book, error)
 	// Settle records what one enforcement achieved: grants confirmed open, grants
-	// confirmed gone (their rows are deleted), the generation that was enforced and
-	// the next expiry. Grants added meanwhile are not touched.
+	// confirmed gone (their rows are deleted), the same for guards, the generation
+	// that was enforced and the next expiry. Grants added meanwhile are not touched,
+	// nor is a guard that was replaced by another revision meanwhile.
 	Settle(ctx context.Context, id armid.ID, s Settlement) error
-	// Books calls f for every NSG that ever had a grant, with its grants.
+	// Books calls f for every NSG that ever had a grant or a guard, with both.
 	Books(ctx context.Context, f func(Book) error) error
+
+	// PutGuard adds a machine's guard to an NSG, or replaces one of a smaller
+	// revision, and bumps the generation, in one transaction. A guard of the same or
+	// a greater revision is left as it is; the generation is bumped all the same. It
+	// returns the new generation.
+	PutGuard(ctx context.Context, id armid.ID, g Guard) (int64, error)
+	// Protection returns ErrNotFound for a machine that never was protected.
+	Protection(ctx context.Context, vm armid.ID) (Protection, error)
+	// UpdateProtection is UpdateRequest for the protection of a machine. One that
+	// does not exist is shown to change as a Protection with only VM set, and is
+	// created if change returns events.
+	UpdateProtection(ctx context.Context, vm armid.ID, change func(*Protection) ([]audit.Event, error)) (Protection, error)
+	// Protections calls f for every protection, ended ones included.
+	Protections(ctx context.Context, f func(Protection) error) error
+	// ProtectionEvents returns the record of a machine in order; none for one that
+	// never was protected.
+	ProtectionEvents(ctx context.Context, vm armid.ID) ([]audit.Event, error)
+	// Note appends events to the record of an NSG: findings that belong to no
+	// request and no machine. Their Sequence is set by the store.
+	Note(ctx context.Context, id armid.ID, events []audit.Event) error
+	// Notes returns the record of an NSG in order.
+	Notes(ctx context.Context, id armid.ID) ([]audit.Event, error)
 }
 
 // Settlement is the outcome of one enforcement, see [Store.Settle].
 type Settlement struct {
 	Enforced int64 // not recorded when smaller than what is recorded already; 0 = the NSG does not match yet
 	NextDue  time.Time
-	Opened   []string // grant keys
-	Closed   []string // grant keys
+	Opened   []string       // grant keys
+	Closed   []string       // grant keys
+	Guarded  map[string]int // guard keys confirmed as wanted, with the revision that was
+	Hindered map[string]int // guard keys confirmed once and not true any more
+	Released map[string]int // guard keys whose rows go, with the revision that was carried out
 }
 
 // Query selects requests. Zero fields select everything.
@@ -97,8 +123,10 @@ type Queue interface {
 
 // Network reads machines and NSGs and writes rules.
 type Network interface {
-	// Locate finds the NSGs on the way to a VM. Errors: a Refusals error with the
-	// codes VMNotFound, NoInterface, NoAddress or NoNSG; ErrUnavailable; ErrForbidden.
+	// Locate finds the interfaces of a VM and what stands before them. Errors: a
+	// Refusals error with the codes VMNotFound (Azure says that the VM does not
+	// exist) or NoInterface; ErrUnavailable; ErrForbidden, also for a subscription
+	// that Azure does not show us.
 	Locate(ctx context.Context, vm armid.ID) (Machine, error)
 	// Match makes an NSG equal to what plan asks for: it reads the NSG, calls plan,
 	// writes, and reads again until plan has nothing left to change. plan is called
@@ -106,23 +134,24 @@ type Network interface {
 	// Returns ErrNotFound when the NSG does not exist, ErrUnavailable when the NSG
 	// could not be made to match this time.
 	Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (Outcome, error)
-	// Groups calls f for every NSG of a subscription.
-	Groups(ctx context.Context, subscription string, f func(armid.ID, nsg.Group) error) error
+	// Group reads one NSG. Errors: ErrNotFound, ErrUnavailable, ErrForbidden.
+	Group(ctx context.Context, id armid.ID) (nsg.Group, error)
+	// Members lists the private addresses in every application security group of a
+	// subscription, by lower-cased id.
+	Members(ctx context.Context, subscription string) (map[string][]netip.Addr, error)
+	// Estate reads everything in a subscription by lists: a handful of calls per
+	// hundred machines. What Azure does not let us see is missing from it without an
+	// error, so absence proves nothing.
+	Estate(ctx context.Context, subscription string) (Estate, error)
 	// Machines calls f for every VM of a subscription.
 	Machines(ctx context.Context, subscription string, f func(armid.ID) error) error
-}
-
-// Machine is what a grant needs to know about a VM.
-type Machine struct {
-	VM        armid.ID
-	Addresses []netip.Addr // private addresses of the primary NIC
-	NSGs      []armid.ID   // subnet's and NIC's, those that exist
 }
 
 // Outcome is an NSG after Match.
 type Outcome struct {
 	Group    nsg.Group        // as last read; the plan's changes are in it, except:
-	Refused  map[string]error // rules whose change Azure refused for good, by name
+	Before   nsg.Group        // as first read, before any write of ours
+	Refused  map[string]error // rules whose change Azure refused for good, by name; "" stands for FlushConnection
 	Unplaced []nsg.Unplaced   // wanted rules that had no place
 	Writes   int              // how many writes it took
 }

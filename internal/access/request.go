@@ -41,11 +41,13 @@ type Target struct {
 	State     State
 	Ending    State  // while Closing: Expired or Revoked
 	Reason    Reason // why it was denied or failed
+	Warning   Reason // why it may not work although it is open
 	Policy    string // which policy decided: scope and version
 	ExpiresAt time.Time
 	OpenedAt  time.Time
 	EndedAt   time.Time
-	Openings  []Opening // one per NSG on the way to the VM
+	Ways      []Interface // those that are opened, as they were at the approval
+	Openings  []Opening   // one per NSG on the way to the VM
 }
 
 // Reason tells why a target is not open, as a stable code and a sentence.

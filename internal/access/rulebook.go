@@ -47,12 +47,17 @@ func (s *Service) rulebook(ctx context.Context, vms []armid.ID) (rulebook, error
 	return rules, group.Wait()
 }
 
-// judge asks the nearest policy. No policy is a refusal like any other.
-func (b rulebook) judge(ask policy.Ask) (policy.Policy, []policy.Refusal) {
-	p, found := policy.Nearest(ask.VM, func(scope armid.ID) (policy.Policy, bool) {
+// nearest is the policy that governs a machine.
+func (b rulebook) nearest(vm armid.ID) (policy.Policy, bool) {
+	return policy.Nearest(vm, func(scope armid.ID) (policy.Policy, bool) {
 		p, found := b[scope.Key()]
 		return p, found
 	})
+}
+
+// judge asks the nearest policy. No policy is a refusal like any other.
+func (b rulebook) judge(ask policy.Ask) (policy.Policy, []policy.Refusal) {
+	p, found := b.nearest(ask.VM)
 	if !found {
 		return p, []policy.Refusal{policy.NoPolicy(ask.VM)}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"jitgate/internal/armid"
@@ -17,7 +18,8 @@ type Swept struct {
 	Requests int // saved but unattended
 	NSGs     int // not matching their grants, or with a grant past its expiry
 	WakeUps  int // grants that had no scheduled message
-	Rules    int // rules of ours that no live grant backs
+	Drifted  int // NSGs whose rules are not what was confirmed
+	Machines int // protections unattended, or of machines that moved or are gone
 }
 
 // Sweep finds what lost messages and dead processes left behind and nudges it. It
@@ -25,19 +27,17 @@ type Swept struct {
 // the others from being found; all are returned together.
 func (s *Service) Sweep(ctx context.Context) (Swept, error) {
 	var found Swept
-	var faults []error
-	faults = append(faults, s.sweepRequests(ctx, &found))
-	books, err := s.sweepBooks(ctx, &found)
-	faults = append(faults, err)
-	if err == nil { // without the grants every rule would look like an orphan
-		faults = append(faults, s.sweepRules(ctx, books, &found))
-	}
+	estates, err := s.estates(ctx)
+	faults := []error{err}
+	faults = append(faults, s.sweepRequests(ctx, estates, &found))
+	faults = append(faults, s.sweepProtections(ctx, estates, &found))
+	faults = append(faults, s.sweepBooks(ctx, estates, &found))
 	return found, errors.Join(faults...)
 }
 
 // sweepRequests looks at every request that is not finished and has been so for
-// longer than work takes.
-func (s *Service) sweepRequests(ctx context.Context, found *Swept) error {
+// longer than work takes, or whose machine is not what it was.
+func (s *Service) sweepRequests(ctx context.Context, estates estates, found *Swept) error {
 	var faults []error
 	q := Query{Unfinished: true, Limit: 200}
 	for {
@@ -46,6 +46,13 @@ func (s *Service) sweepRequests(ctx context.Context, found *Swept) error {
 			return errors.Join(append(faults, fmt.Errorf("list unfinished requests: %w", err))...)
 		}
 		for _, r := range page.Requests {
+			if lost := s.lostTargets(ctx, &r, estates); len(lost) > 0 {
+				found.Requests++
+				if err := s.closeLost(ctx, r.ID, lost); err != nil {
+					faults = append(faults, fmt.Errorf("close request %s, whose machine is gone: %w", r.ID, err))
+				}
+				continue
+			}
 			if !s.unattended(&r) {
 				continue
 			}
@@ -102,32 +109,56 @@ func (s *Service) resume(ctx context.Context, r Request) error {
 	return s.carryOut(ctx, &updated)
 }
 
-// sweepBooks looks at every NSG that has grants. It returns which rules are backed
-// by a live grant, by NSG key.
-func (s *Service) sweepBooks(ctx context.Context, found *Swept) (map[string]map[string]bool, error) {
-	backed := map[string]map[string]bool{}
+// sweepBooks looks at every NSG that has grants or guards, and at every NSG there
+// is: one that is settled but does not look as it was left has drifted.
+func (s *Service) sweepBooks(ctx context.Context, estates estates, found *Swept) error {
+	known := map[string]bool{}
 	var faults []error
 	now := s.now()
 	err := s.Store.Books(ctx, func(b Book) error {
-		rules := map[string]bool{}
-		for _, g := range b.Grants {
-			if !g.Closing && !g.Due(now) {
-				rules[g.Rule] = true
-			}
-		}
-		backed[b.NSG.Key()] = rules
+		known[b.NSG.Key()] = true
 		if err := s.sweepWakeUps(ctx, b, found); err != nil {
 			faults = append(faults, err)
 		}
-		if !b.Settled(now) && now.After(b.attendedSince().Add(Patience)) {
+		switch {
+		case !b.Settled(now) && now.After(b.attendedSince().Add(Patience)):
 			found.NSGs++
-			if err := s.nudge(ctx, b.NSG); err != nil {
-				faults = append(faults, err)
-			}
+		case b.Settled(now) && s.drifted(&b, estates):
+			found.Drifted++
+		default:
+			return nil
 		}
+		faults = append(faults, s.nudge(ctx, b.NSG))
 		return nil
 	})
-	return backed, errors.Join(append(faults, err)...)
+	if err != nil { // without the books every rule would look like an orphan
+		return errors.Join(append(faults, err)...)
+	}
+	for _, e := range estates {
+		for key, g := range e.Groups {
+			if known[key] || nsg.MakePlan(g, nsg.Desired{}, s.Bands).Empty() {
+				continue
+			}
+			found.Drifted++
+			s.Log.WarnContext(ctx, "rules of ours in an NSG that nothing is wanted of; having them removed", "nsg", g.ID)
+			faults = append(faults, s.nudge(ctx, nsgID(g.ID)))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// drifted compares an NSG as listed with its book. An NSG that is not listed may
+// have been deleted; looking at it tells.
+func (s *Service) drifted(b *Book, estates estates) bool {
+	e, read := estates[strings.ToLower(b.NSG.Subscription())]
+	if !read {
+		return false
+	}
+	g, listed := e.Groups[b.NSG.Key()]
+	if !listed {
+		return len(b.Grants)+len(b.Guards) > 0
+	}
+	return !nsg.MakePlan(g, b.desired(b.live(s.now())), s.Bands).Empty()
 }
 
 // attendedSince is when the NSG last got something to do.
@@ -151,41 +182,6 @@ func (s *Service) sweepWakeUps(ctx context.Context, b Book, found *Swept) error 
 	for request, grants := range byRequest {
 		found.WakeUps++
 		faults = append(faults, s.arrangeWakeUp(ctx, b.NSG, request, grants))
-	}
-	return errors.Join(faults...)
-}
-
-// sweepRules reads the NSGs themselves. A rule of ours that says it is over, or
-// that no live grant backs, is an orphan: the store may have been lost, so the
-// rule's own word is enough to have it removed.
-func (s *Service) sweepRules(ctx context.Context, backed map[string]map[string]bool, found *Swept) error {
-	var faults []error
-	now := s.now()
-	for _, subscription := range s.Subscriptions {
-		err := s.Network.Groups(ctx, subscription, func(id armid.ID, g nsg.Group) error {
-			orphans := 0
-			for _, rule := range g.Rules {
-				if _, _, ours := nsg.ParseAllowName(rule.Name); !ours {
-					continue
-				}
-				expiry, known := nsg.ExpiryOf(rule)
-				if !backed[id.Key()][rule.Name] || (known && now.After(expiry.Add(Patience))) {
-					orphans++
-				}
-			}
-			if orphans == 0 {
-				return nil
-			}
-			found.Rules += orphans
-			s.Log.WarnContext(ctx, "rules of ours without a live grant; having them removed", "nsg", id, "rules", orphans)
-			if err := s.nudge(ctx, id); err != nil {
-				faults = append(faults, err)
-			}
-			return nil
-		})
-		if err != nil {
-			faults = append(faults, fmt.Errorf("list the NSGs of subscription %s: %w", subscription, err))
-		}
 	}
 	return errors.Join(faults...)
 }

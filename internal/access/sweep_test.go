@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"jitgate/internal/access"
-	"jitgate/internal/armid"
-	"jitgate/internal/nsg"
 )
 
 // TestTheStoreIsLost: the rules' own word is enough to have them removed.
@@ -19,8 +17,8 @@ func TestTheStoreIsLost(t *testing.T) {
 	fresh := newWorld(t)
 	w.service.Store, w.service.Policies = fresh.service.Store, fresh.service.Policies
 	w.queue.DropAll()
-	if found := w.sweep(); found.Rules != 2 {
-		t.Errorf("swept %+v, want 2 rules", found)
+	if found := w.sweep(); found.Drifted != 2 {
+		t.Errorf("swept %+v, want 2 NSGs", found)
 	}
 	w.wantRules(nicNSG, 0)
 	w.wantRules(subnetNSG, 0)
@@ -73,11 +71,11 @@ func TestOneFaultDoesNotStopTheSweep(t *testing.T) {
 
 type brokenListing struct{ access.Network }
 
-func (b *brokenListing) Groups(ctx context.Context, subscription string, f func(armid.ID, nsg.Group) error) error {
+func (b *brokenListing) Estate(ctx context.Context, subscription string) (access.Estate, error) {
 	if subscription == "broken" {
-		return access.ErrForbidden
+		return access.Estate{}, access.ErrForbidden
 	}
-	return b.Network.Groups(ctx, subscription, f)
+	return b.Network.Estate(ctx, subscription)
 }
 
 // TestTheSweepIsPatient: what was begun a moment ago is somebody's work already.

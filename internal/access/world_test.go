@@ -93,7 +93,7 @@ func newWorld(tb tb) *world {
 	w.network.AddMachine(vmID("lone01"), "10.0.0.6")
 	w.service = &access.Service{
 		Store: store, Policies: store, Queue: w.queue, Network: w.network, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
-		Limits: defaults, Band: nsg.Band{First: 100, Last: 999}, Subscriptions: []string{"00000000-0000-0000-0000-000000000001"},
+		Limits: defaults, Bands: nsg.DefaultBands, Subscriptions: []string{"00000000-0000-0000-0000-000000000001"},
 	}
 	w.apply(`apiVersion: jitgate/v1
 scope: ` + subscription + `/resourceGroups/rg-demo

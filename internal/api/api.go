@@ -50,6 +50,7 @@ type Target struct {
 	Ports     []Port     `json:"ports"`
 	State     string     `json:"state"`
 	Reason    *Reason    `json:"reason,omitempty" doc:"Why it was denied or failed."`
+	Warning   *Reason    `json:"warning,omitempty" doc:"Why it may not work although it is open: a rule of others stops it."`
 	Policy    string     `json:"policy,omitempty" doc:"Scope and version of the policy that decided."`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	OpenedAt  *time.Time `json:"openedAt,omitempty" doc:"When Azure confirmed the last rule."`
@@ -111,15 +112,4 @@ type PolicyList struct {
 // NewPolicy is the body of PUT /api/policies.
 type NewPolicy struct {
 	Document string `json:"document,omitempty" doc:"A policy document in YAML or JSON."`
-}
-
-// Machine is a virtual machine.
-type Machine struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-// MachineList holds the machines that matched.
-type MachineList struct {
-	Machines []Machine `json:"machines"`
 }

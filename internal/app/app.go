@@ -28,7 +28,6 @@ import (
 	"jitgate/internal/azure/bus"
 	"jitgate/internal/azure/tables"
 	"jitgate/internal/identity"
-	"jitgate/internal/nsg"
 	"jitgate/internal/web"
 )
 
@@ -76,7 +75,7 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	}
 	service := &access.Service{
 		Store: store, Queue: queue, Network: network, Policies: store, Now: now, Log: log,
-		Limits: c.limits(), Band: nsg.Band(c.Priorities), Subscriptions: c.Subscriptions,
+		Limits: c.limits(), Bands: c.Priorities.bands(), Subscriptions: c.Subscriptions,
 	}
 	mux, api := web.New(web.Config{Verifier: verifier, Version: Version, Log: log})
 	requests.Register(api, service, log)

@@ -70,6 +70,16 @@ func (b *Band) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// firstDeny is where deny rules go unless the allow rules reach that far: Defender
+// for Cloud's just-in-time access puts its own there too, so it is where people look.
+const firstDeny = 1000
+
+// bands puts the deny rules behind the allow rules: in front of them no grant would
+// open anything.
+func (b Band) bands() nsg.Bands {
+	return nsg.Bands{Allow: nsg.Band(b), Deny: nsg.Band{First: max(firstDeny, b.Last+1), Last: nsg.MaxPriority}}
+}
+
 // Load reads settings, from the environment of a process or any other source of
 // names and values, and reports all faults at once.
 func Load(settings map[string]string) (Config, error) {
@@ -103,9 +113,9 @@ func (c *Config) check() error {
 	shortest, longest := time.Duration(c.Shortest), time.Duration(c.Longest)
 	fault(shortest < time.Second || shortest > longest || longest > 24*time.Hour,
 		"JITGATE_SHORTEST_DURATION and JITGATE_LONGEST_DURATION: need 1 second ≤ shortest ≤ longest ≤ 24 hours")
-	// 4096 is Azure's last priority; the deny rule needs a number behind the band.
+	// 4096 is Azure's last priority; the deny rules need a number behind the band.
 	fault(c.Priorities.First < 100 || c.Priorities.Last < c.Priorities.First || c.Priorities.Last > 4095,
-		"JITGATE_RULE_PRIORITIES: need 100 ≤ first ≤ last ≤ 4095, and the deny rule must come after it")
+		"JITGATE_RULE_PRIORITIES: need 100 ≤ first ≤ last ≤ 4095, and the deny rules must come after it")
 	return errors.Join(faults...)
 }
 

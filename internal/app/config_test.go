@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"jitgate/internal/app"
+	"jitgate/internal/nsg"
 )
 
 // example reads the example's settings and its comments.
@@ -57,6 +59,38 @@ func TestTheExampleIsComplete(t *testing.T) {
 	}
 	if time.Duration(c.Shortest) != 5*time.Minute || time.Duration(c.Longest) != 24*time.Hour || c.Priorities != (app.Band{First: 100, Last: 999}) {
 		t.Errorf("read as %+v", c)
+	}
+}
+
+// TestDenyRulesComeBehindTheAllowRules: in front of them no grant would open
+// anything, and the last priority there is stays within Azure's.
+func TestDenyRulesComeBehindTheAllowRules(t *testing.T) {
+	settings, _ := example(t)
+	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1"
+	for text, want := range map[string]nsg.Bands{
+		"100-999":   nsg.DefaultBands,
+		"200-299":   {Allow: nsg.Band{First: 200, Last: 299}, Deny: nsg.Band{First: 1000, Last: 4096}},
+		"100-1000":  {Allow: nsg.Band{First: 100, Last: 1000}, Deny: nsg.Band{First: 1001, Last: 4096}},
+		"2000-4095": {Allow: nsg.Band{First: 2000, Last: 4095}, Deny: nsg.Band{First: 4096, Last: 4096}},
+	} {
+		settings["JITGATE_RULE_PRIORITIES"] = text
+		settings["JITGATE_TABLES"] = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:1/a;"
+		c, err := app.Load(settings)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		a, err := app.New(c, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Service.Bands != want {
+			t.Errorf("%s: %+v, want %+v", text, a.Service.Bands, want)
+		}
+	}
+	settings["JITGATE_RULE_PRIORITIES"] = "100-4096"
+	if _, err := app.Load(settings); err == nil {
+		t.Error("a band that leaves the deny rules no priority is accepted")
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 type edge struct {
 	t     *testing.T
 	stack *local.Stack
+	app   *app.App
 	url   string
 	log   *logBook
 }
@@ -71,6 +72,7 @@ func newEdge(t *testing.T) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.app = a
 	server := httptest.NewServer(a)
 	t.Cleanup(func() { server.Close(); _ = a.Close(context.Background()) })
 	e.url = server.URL

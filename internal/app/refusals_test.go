@@ -23,6 +23,37 @@ func with(old, new string) string {
 	return strings.Replace(good, old, new, 1)
 }
 
+// refusal is a call and what it is refused with.
+type refusal struct {
+	name, method, path, body, user string
+	headers                        map[string]string
+	status                         int
+	code                           string
+}
+
+// refuses makes the call and expects a problem, and no trace of the call in store or
+// queue.
+func (e *edge) refuses(t *testing.T, c refusal) {
+	t.Helper()
+	t.Run(c.name, func(t *testing.T) {
+		before := e.traces()
+		status, header, body := e.call(c.method, c.path, c.body, c.user, c.headers)
+		var p api.Problem
+		if err := json.Unmarshal([]byte(body), &p); err != nil || header.Get("Content-Type") != "application/problem+json" {
+			t.Fatalf("not a problem: %d %s %s", status, header.Get("Content-Type"), body)
+		}
+		if status != c.status || p.Status != c.status || p.Code != c.code {
+			t.Errorf("got %d %s (%s), want %d %s", status, p.Code, body, c.status, c.code)
+		}
+		if p.Type != "urn:jitgate:problem:"+p.Code || !strings.HasSuffix(p.Detail, ".") {
+			t.Errorf("type %q, detail %q", p.Type, p.Detail)
+		}
+		if after := e.traces(); !maps.Equal(before, after) {
+			t.Errorf("the refused call left traces: %v, before %v", after, before)
+		}
+	})
+}
+
 // TestRefusals is the table of what calls are refused for, over HTTP: status, code, a
 // sentence that is one, and no trace in store or queue.
 func TestRefusals(t *testing.T) {
@@ -47,12 +78,7 @@ func TestRefusals(t *testing.T) {
 	}
 	manyTargets := strings.TrimSuffix(strings.Repeat(`{"vm":"`+web01+`","ports":[{"port":22,"protocol":"TCP"}]},`, 21), ",")
 
-	for _, c := range []struct {
-		name, method, path, body, user string
-		headers                        map[string]string
-		status                         int
-		code                           string
-	}{
+	for _, c := range []refusal{
 		{"malformed JSON", "POST", "/api/requests", `{"targets":`, "alice", nil, 400, "malformed_body"},
 		{"no body", "POST", "/api/requests", ``, "alice", nil, 400, "malformed_body"},
 		{"two objects", "POST", "/api/requests", good + good, "alice", nil, 400, "malformed_body"},
@@ -116,23 +142,7 @@ func TestRefusals(t *testing.T) {
 		{"no policy document", "PUT", "/api/policies", `{}`, "carol", nil, 400, "policy_invalid"},
 		{"no policy there", "GET", "/api/policies?scope=" + web01, ``, "alice", nil, 404, "policy_not_found"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			before := e.traces()
-			status, header, body := e.call(c.method, c.path, c.body, c.user, c.headers)
-			var p api.Problem
-			if err := json.Unmarshal([]byte(body), &p); err != nil || header.Get("Content-Type") != "application/problem+json" {
-				t.Fatalf("not a problem: %d %s %s", status, header.Get("Content-Type"), body)
-			}
-			if status != c.status || p.Status != c.status || p.Code != c.code {
-				t.Errorf("got %d %s (%s), want %d %s", status, p.Code, body, c.status, c.code)
-			}
-			if p.Type != "urn:jitgate:problem:"+p.Code || !strings.HasSuffix(p.Detail, ".") {
-				t.Errorf("type %q, detail %q", p.Type, p.Detail)
-			}
-			if after := e.traces(); !maps.Equal(before, after) {
-				t.Errorf("the refused call left traces: %v, before %v", after, before)
-			}
-		})
+		e.refuses(t, c)
 	}
 	for _, user := range []string{"alice", "carol", "audrey"} {
 		if strings.Contains(e.log.String(), e.token(user)[:40]) {

@@ -44,6 +44,45 @@ const (
 	// AccessFailed closes the record of a target that was approved but could not
 	// be opened.
 	AccessFailed Kind = "access.failed"
+	// AccessOutranked is written with AccessOpened when a rule of others stops what
+	// the grant opened.
+	AccessOutranked Kind = "access.outranked"
+	// RuleRepaired is written when the rule of a live grant was found edited or
+	// deleted, and says what was done about it.
+	RuleRepaired Kind = "rule.repaired"
+
+	// ProtectAsked and UnprotectAsked are written when somebody changes what is
+	// wanted of a machine; nothing has happened in Azure yet.
+	ProtectAsked   Kind = "machine.protect-asked"
+	UnprotectAsked Kind = "machine.unprotect-asked"
+	// MachineMoved is written when a protected machine is found behind other NSGs or
+	// with other addresses; its protection follows.
+	MachineMoved Kind = "machine.moved"
+	// MachineGone is written when Azure confirms that the machine does not exist any
+	// more. Its deny rules go; rules that were removed for it do not come back.
+	MachineGone Kind = "machine.gone"
+	// RuleSetAside and RuleRestored are written after ARM confirmed that a rule of
+	// others is gone from an NSG, and that it is back.
+	RuleSetAside Kind = "rule.set-aside"
+	RuleRestored Kind = "rule.restored"
+	// NSGClosed and NSGReleased are written after ARM confirmed that an NSG denies
+	// the protected ports, and that it holds no deny rule for the machine any more.
+	NSGClosed   Kind = "nsg.closed"
+	NSGReleased Kind = "nsg.released"
+	// MachineProtected and MachineUnprotected follow the last of these.
+	MachineProtected   Kind = "machine.protected"
+	MachineUnprotected Kind = "machine.unprotected"
+	// MachineBlocked is written when something stands in the way; it says what.
+	MachineBlocked Kind = "machine.blocked"
+
+	// The following belong to the record of an NSG. DenyRepaired: a deny rule of ours
+	// was found edited or deleted. RuleReturned: a rule that protecting removed was
+	// found again. RuleUnbacked: a rule with our prefix belonged to no grant.
+	// FlushRepaired: flushConnection was found changed. Each says what was done.
+	DenyRepaired  Kind = "drift.deny-repaired"
+	RuleReturned  Kind = "drift.rule-returned"
+	RuleUnbacked  Kind = "drift.rule-unbacked"
+	FlushRepaired Kind = "drift.flush-repaired"
 )
 
 // System is the actor of everything jitgate does by itself.

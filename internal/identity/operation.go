@@ -14,7 +14,9 @@ const (
 	RequestRevokeAny Operation = "request.revoke.any"
 	PolicyRead       Operation = "policy.read"
 	PolicyWrite      Operation = "policy.write"
-	MachineRead      Operation = "machine.read"
+	MachineRead      Operation = "machine.read"    // names, protections, explanations
+	MachineReport    Operation = "machine.report"  // the whole estate at once
+	MachineProtect   Operation = "machine.protect" // what-if included
 )
 
 // allowed is the whole of who may do what. An administrator is not a requester:
@@ -30,6 +32,8 @@ var allowed = map[Operation][]string{
 	PolicyRead:       {RoleRequest, RoleApprove, RoleAdmin, RoleAudit},
 	PolicyWrite:      {RoleAdmin},
 	MachineRead:      {RoleRequest, RoleApprove, RoleAdmin, RoleAudit},
+	MachineReport:    {RoleApprove, RoleAdmin, RoleAudit},
+	MachineProtect:   {RoleAdmin},
 }
 
 // May reports whether one of the caller's roles allows the operation. An unknown

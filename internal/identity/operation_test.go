@@ -19,6 +19,8 @@ func TestMay(t *testing.T) {
 		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}},
 		{"policy.write", []string{"Jit.Admin"}},
 		{"machine.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}},
+		{"machine.report", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}},
+		{"machine.protect", []string{"Jit.Admin"}},
 	}
 	listed := map[Operation]bool{}
 	for _, row := range table {

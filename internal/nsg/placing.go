@@ -1,99 +1,189 @@
 package nsg
 
 import (
-	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// planner keeps account of what a group has room for.
+// planner is what is desired, in the terms of rules. It does not change while
+// drafts are made.
 type planner struct {
-	band                         Band
-	ours                         map[string]*Rule
-	foreign                      map[string]bool // lower-cased names
-	taken                        map[int]bool    // inbound priorities
-	rules, sources, destinations int
+	bands    Bands
+	opens    []Rule   // without priority, by name
+	closed   coverage // of Desired.Closed
+	releases []release
+	away     map[string][]Rule // by lower-cased name
+	reserved map[int]bool      // inbound priorities of rules that are to come back
+	refused  []Unplaced        // wants that make no rule in any group
 }
 
-// read divides the rules of the group. A rule of ours whose name a foreign rule
-// bears in other letters counts as foreign: ARM would take a write to one for a
-// write to the other.
-func (p *planner) read(g Group) {
-	mine := make([]bool, len(g.Rules))
-	for i, r := range g.Rules {
-		if _, _, mine[i] = ParseAllowName(r.Name); !mine[i] {
-			p.foreign[strings.ToLower(r.Name)] = true
+func newPlanner(d Desired, b Bands) *planner {
+	p := &planner{bands: b, closed: coverage{}, away: map[string][]Rule{}, reserved: map[int]bool{}}
+	p.opens, p.refused = grants(d.Open)
+	for _, c := range d.Closed {
+		p.refused = append(p.refused, p.closed.add(c)...)
+	}
+	for _, r := range d.Away {
+		name := strings.ToLower(r.Name)
+		p.away[name] = append(p.away[name], r)
+		p.reserved[r.Priority] = true
+	}
+	for _, r := range d.Released {
+		released, faults := newRelease(r)
+		p.refused = append(p.refused, faults...)
+		p.releases = append(p.releases, released)
+		for _, back := range r.Back {
+			p.reserved[back.Priority] = true
 		}
 	}
-	for i := range g.Rules {
-		r := &g.Rules[i]
-		if mine[i] && !p.foreign[r.Name] {
-			p.ours[r.Name] = r
+	sortReleases(p.releases)
+	return p
+}
+
+// isAway reports whether r is, just as it stands, a rule that must be away.
+func (p *planner) isAway(r *Rule) bool {
+	if len(p.away) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(p.away[strings.ToLower(r.Name)], r.stands)
+}
+
+// ours reports whether a rule is ours to change. ARM keeps the case of names, so
+// another casing of the prefix was written by somebody else.
+func (r *Rule) ours() bool { return strings.HasPrefix(r.Name, Prefix) }
+
+// denies takes whatever does not allow for denying, as a verdict does.
+func (r *Rule) denies() bool { return !r.Access.is(Allow) }
+
+// stands reports whether o is r in all that counts.
+func (r *Rule) stands(o Rule) bool { return r.Priority == o.Priority && r.SameMeaning(o) }
+
+// draft is a group on its way to what is desired: the rules that are sure to be
+// in it, and what they leave room for.
+type draft struct {
+	*planner
+	ours     map[string]*Rule // as they were
+	changed  bool             // a rule was written that did not stand before
+	rules    []*Rule
+	names    map[string]*Rule // by lower-cased name
+	inbound  [MaxPriority + 1]*Rule
+	unplaced []Unplaced
+
+	sources, destinations int
+}
+
+// draft takes a group one pass further. A release whose rules have no place makes
+// it begin again without that release, because its covers then stay closed and
+// that takes room as well.
+func (p *planner) draft(rules []*Rule) *draft {
+	hindered := map[int][]Unplaced{}
+	for {
+		d := p.begin(rules)
+		d.close(p.coverage(hindered))
+		if i, why := d.bringBack(hindered); why != nil {
+			hindered[i] = why
 			continue
 		}
-		p.count(*r)
-		if r.Direction.is(Inbound) {
-			p.taken[r.Priority] = true
+		d.open()
+		for _, why := range hindered {
+			d.unplaced = append(d.unplaced, why...)
 		}
+		return d
 	}
 }
 
-// wanted turns wants into rules without priority, sorted by name, and sorts out
-// those that make none.
-func (p *planner) wanted(wants []Want, plan *Plan) []Rule {
-	byName := make(map[string]Rule, len(wants))
-	refused := map[string]bool{}
-	refuse := func(name string, code UnplacedCode, reason string) {
-		if !refused[name] {
-			plan.Unplaced = append(plan.Unplaced, Unplaced{name, code, reason})
-		}
-		refused[name] = true
-	}
-	for _, w := range wants {
-		r, fault := w.rule()
-		other, twice := byName[w.Name]
+// begin takes over what stays whatever else happens. A rule of ours that allows
+// has to earn its place again, after those that close.
+func (p *planner) begin(rules []*Rule) *draft {
+	d := &draft{planner: p, ours: map[string]*Rule{}, rules: make([]*Rule, 0, len(rules)+8), names: make(map[string]*Rule, len(rules)+8)}
+	for _, r := range rules {
 		switch {
-		case fault != "":
-			refuse(w.Name, InvalidWant, fault)
-		case p.foreign[w.Name]:
-			refuse(w.Name, NameTaken, "A rule that is not ours has this name in other letters; rename or remove it.")
-		case twice && !other.SameMeaning(r):
-			refuse(w.Name, InvalidWant, "Two grants want different rules of this name.")
-		default:
-			byName[w.Name] = r
+		case r.ours():
+			d.ours[r.Name] = r
+			if r.denies() {
+				d.add(r)
+			}
+		case !p.isAway(r):
+			d.add(r)
 		}
 	}
-	rules := make([]Rule, 0, len(byName))
-	for name, r := range byName {
-		if !refused[name] {
-			rules = append(rules, r)
-		}
-	}
-	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
-	return rules
+	return d
 }
 
-// count adds a rule that the group will hold.
-func (p *planner) count(r Rule) {
-	p.rules++
-	p.sources += addresses(r.Sources)
-	p.destinations += addresses(r.Destinations)
+func (d *draft) add(r *Rule) {
+	d.rules = append(d.rules, r)
+	d.names[strings.ToLower(r.Name)] = r
+	d.sources += addresses(r.Sources)
+	d.destinations += addresses(r.Destinations)
+	if slot := r.slot(); slot > 0 {
+		d.inbound[slot] = r
+	}
+}
+
+func (d *draft) remove(r *Rule) {
+	d.rules = slices.DeleteFunc(d.rules, func(o *Rule) bool { return o == r })
+	delete(d.names, strings.ToLower(r.Name))
+	d.sources -= addresses(r.Sources)
+	d.destinations -= addresses(r.Destinations)
+	if slot := r.slot(); slot > 0 {
+		d.inbound[slot] = nil
+	}
+}
+
+// write adds a rule that the group does not hold yet.
+func (d *draft) write(r Rule) {
+	d.changed = true
+	d.add(&r)
+}
+
+// free reports whether a rule of ours may have a priority, which old may hold.
+func (d *draft) free(priority int, band Band, old *Rule) bool {
+	return band.has(priority) && !d.reserved[priority] && (d.inbound[priority] == nil || d.inbound[priority] == old)
+}
+
+// place gives r the place of old, a rule of ours of its name or nil. Priority 0
+// asks for the lowest free one. If there is no room, an old rule that denies stays.
+func (d *draft) place(r Rule, old *Rule, band Band) {
+	stood := old != nil && old.denies()
+	if stood {
+		d.remove(old)
+	}
+	if r.Priority == 0 {
+		r.Priority = max(band.First, MinPriority)
+		for band.has(r.Priority) && !d.free(r.Priority, band, nil) {
+			r.Priority++
+		}
+	}
+	code, reason := d.room(&r)
+	if code == "" && !band.has(r.Priority) {
+		code, reason = BandFull, fmt.Sprintf("Every priority from %d to %d is taken or kept for a rule that is to come back; free one or widen the band.", band.First, band.Last)
+	}
+	switch {
+	case code != "":
+		d.unplaced = append(d.unplaced, Unplaced{r.Name, code, reason})
+		if stood {
+			d.add(old)
+		}
+	case old != nil && old.stands(r):
+		d.add(old)
+	default:
+		d.write(r)
+	}
 }
 
 // room says why r cannot be added, or nothing.
-func (p *planner) room(r Rule) (UnplacedCode, string) {
+func (d *draft) room(r *Rule) (UnplacedCode, string) {
+	other := d.names[strings.ToLower(r.Name)]
 	switch {
-	case !p.band.has(r.Priority):
-		return BandFull, fmt.Sprintf("Every priority from %d to %d is taken; wait for a grant to end or widen the band.", p.band.First, p.band.Last)
-	case p.rules >= MaxRules:
-		return RuleLimit, fmt.Sprintf("The group holds %d rules, Azure allows no more; remove some that are not needed.", p.rules)
-	case p.sources+addresses(r.Sources) > MaxAddresses:
-		return AddressLimit, fmt.Sprintf("The rules of the group hold %d source addresses and ranges, Azure allows %d.", p.sources, MaxAddresses)
-	case p.destinations+addresses(r.Destinations) > MaxAddresses:
-		return AddressLimit, fmt.Sprintf("The rules of the group hold %d destination addresses and ranges, Azure allows %d.", p.destinations, MaxAddresses)
+	case other != nil:
+		return NameTaken, fmt.Sprintf("The name belongs to the rule %s at priority %d; rename or remove that one.", other.Name, other.Priority)
+	case len(d.rules) >= MaxRules:
+		return RuleLimit, fmt.Sprintf("The group holds %d rules, Azure allows no more; remove some that are not needed.", len(d.rules))
+	case d.sources+addresses(r.Sources) > MaxAddresses:
+		return AddressLimit, fmt.Sprintf("The rules of the group hold %d source addresses and ranges, Azure allows %d.", d.sources, MaxAddresses)
+	case d.destinations+addresses(r.Destinations) > MaxAddresses:
+		return AddressLimit, fmt.Sprintf("The rules of the group hold %d destination addresses and ranges, Azure allows %d.", d.destinations, MaxAddresses)
 	}
 	return "", ""
 }
@@ -109,55 +199,25 @@ func addresses(list []string) int {
 	return n
 }
 
-// rule is the want as a rule without priority, in one canonical writing so that
-// the same want always gives the same text. fault is a sentence on a want that
-// makes none.
-func (w Want) rule() (r Rule, fault string) {
-	if _, _, ok := ParseAllowName(w.Name); !ok {
-		return Rule{}, "The name is not one of an allow rule of ours."
-	}
-	if n := len([]rune(w.Description)); n > MaxDescription {
-		return Rule{}, fmt.Sprintf("The description has %d characters, Azure allows %d.", n, MaxDescription)
-	}
-	protocol, known := w.Protocol.canonical()
-	if !known || protocol != AnyProtocol && protocol != TCP && protocol != UDP {
-		return Rule{}, fmt.Sprintf("%q is not a protocol with ports.", string(w.Protocol))
-	}
-	if len(w.Ports) == 0 || slices.Contains(w.Ports, 0) {
-		return Rule{}, "It needs ports from 1 to 65535."
-	}
-	if !w.Source.IsValid() {
-		return Rule{}, "It has no source."
-	}
-	source, ok := unmap(w.Source)
-	if !ok {
-		return Rule{}, fmt.Sprintf("%s covers IPv4 and IPv6 at once.", w.Source)
-	}
-	var destinations []netip.Addr
-	for _, d := range w.Destinations {
-		if d = d.Unmap().WithZone(""); d.IsValid() && d.BitLen() == source.Addr().BitLen() {
-			destinations = append(destinations, d)
+// open places the grants. Those whose rules may stay where they are go first, the
+// untouched before the rewritten. Then the others get the lowest free priorities,
+// in order of their names.
+func (d *draft) open() {
+	var rewritten, moved []Rule
+	for _, r := range d.opens {
+		old := d.ours[r.Name]
+		if old == nil || !old.Direction.is(Inbound) || !d.free(old.Priority, d.bands.Allow, old) {
+			moved = append(moved, r)
+			continue
 		}
+		r.Priority = old.Priority
+		if !old.SameMeaning(r) {
+			rewritten = append(rewritten, r)
+			continue
+		}
+		d.place(r, old, d.bands.Allow)
 	}
-	if len(destinations) == 0 {
-		return Rule{}, fmt.Sprintf("The machine has no private address that %s can reach.", source)
+	for _, r := range slices.Concat(rewritten, moved) {
+		d.place(r, d.ours[r.Name], d.bands.Allow)
 	}
-	slices.SortFunc(destinations, netip.Addr.Compare)
-	r = Rule{
-		Name: w.Name, Description: w.Description,
-		Direction: Inbound, Access: Allow, Protocol: protocol,
-		Sources: []string{source.String()}, SourcePorts: []string{"*"},
-	}
-	if source.IsSingleIP() {
-		r.Sources[0] = source.Addr().String()
-	}
-	for _, d := range slices.Compact(destinations) {
-		r.Destinations = append(r.Destinations, d.String())
-	}
-	numbers := slices.Clone(w.Ports)
-	slices.Sort(numbers)
-	for _, n := range slices.Compact(numbers) {
-		r.DestinationPorts = append(r.DestinationPorts, strconv.Itoa(int(n)))
-	}
-	return r, ""
 }

@@ -2,23 +2,8 @@ package nsg
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 )
-
-// Want is one open grant: an allow rule that should stand. Source is one prefix
-// (host bits are ignored), Destinations the machine's private addresses,
-// Protocol "*", Tcp or Udp, Ports at least one. Destinations of the other
-// family than Source are left out of the rule: no packet can run between the
-// two, and ARM refuses a rule that mixes them
-// (ResourceCannotContainAddressPrefixesFromDifferentAddressFamilies).
-type Want struct {
-	Name, Description string // see AllowName and Description
-	Source            netip.Prefix
-	Destinations      []netip.Addr
-	Protocol          Protocol
-	Ports             []uint16
-}
 
 // Band is the range of priorities that our allow rules may take, both ends
 // included, within MinPriority and MaxPriority.
@@ -27,20 +12,29 @@ type Band struct{ First, Last int }
 // DefaultBand lies above the deny rules, which start at 1000.
 var DefaultBand = Band{First: 100, Last: 999}
 
+// Bands are the priorities that our rules may take.
+type Bands struct{ Allow, Deny Band }
+
+// DefaultBands has room for 900 grants, all of them before the deny rules.
+var DefaultBands = Bands{Allow: DefaultBand, Deny: Band{First: 1000, Last: MaxPriority}}
+
 func (b Band) has(priority int) bool {
 	return max(b.First, MinPriority) <= priority && priority <= min(b.Last, MaxPriority)
 }
 
 // Plan is what must be written: first the deletes, then the puts, each in the
 // order given, so that on the way no two rules of one direction ever hold the
-// same priority.
+// same priority. Where rules wait for each other's places, the rule of a grant is in
+// both lists: it is deleted, and written again where it belongs.
 type Plan struct {
 	Put      []Rule
 	Delete   []string
+	Flush    *bool // what FlushConnection is set to, by a write of the whole group; nil leaves it
 	Unplaced []Unplaced
 }
 
-// Unplaced is a want that stays without a rule.
+// Unplaced is a rule that is wanted and does not stand as wanted: one of ours
+// that has no place, or one that was to come back.
 type Unplaced struct {
 	Name   string
 	Code   UnplacedCode
@@ -54,7 +48,8 @@ const (
 	BandFull     UnplacedCode = "band_full"     // every priority of the band is taken
 	RuleLimit    UnplacedCode = "rule_limit"    // the group holds MaxRules rules
 	AddressLimit UnplacedCode = "address_limit" // the group holds MaxAddresses sources or destinations
-	NameTaken    UnplacedCode = "name_taken"    // a foreign rule bears the name in another case
+	NameTaken    UnplacedCode = "name_taken"    // another rule bears the name, or bears it in another case
+	PriorityHeld UnplacedCode = "priority_held" // a rule that is to come back finds its priority taken
 	InvalidWant  UnplacedCode = "invalid_want"  // the want makes no rule, or two wants share a name
 )
 
@@ -62,80 +57,58 @@ const (
 func (p Plan) Empty() bool { return p.Changes() == 0 }
 
 // Changes counts the writes.
-func (p Plan) Changes() int { return len(p.Put) + len(p.Delete) }
+func (p Plan) Changes() int {
+	n := len(p.Put) + len(p.Delete)
+	if p.Flush != nil {
+		n++
+	}
+	return n
+}
 
-// MakePlan makes our allow rules in g equal to wants, whatever they were
-// before. Ours are the rules whose name [ParseAllowName] accepts, even if
-// somebody has turned them into something else since.
+// MakePlan makes g hold what is desired, whatever it held before. Ours are the
+// rules whose name starts with [Prefix], even if somebody has turned them into
+// something else since, or has written them by hand.
 //
-// A rule that means what is wanted stays untouched if its priority lies in the
-// band. One that differs is rewritten at its priority; one outside the band, or
-// not inbound, is moved. New ones get the lowest free inbound priority, in
-// order of their names. Whatever of ours is not wanted goes.
+// A rule that means what is wanted stays untouched. Whatever of ours allows and
+// is not wanted goes. What denies stays until a release takes it back, because
+// removing a deny rule could open a machine that nobody asked about.
 //
-// In doubt access stays shut: a want that cannot be placed has no rule
-// afterwards, an old one of its name is deleted. That goes for wants that
-// contradict each other under one name too. Foreign rules are never named, not
-// even when one bears a wanted name in other letters: ARM takes the two names
-// for one, and a write would hit the foreign rule.
+// Foreign rules are never named, except those of d.Away and d.Released, and these
+// only as they were recorded. That goes for one that bears a wanted name in other
+// letters too: ARM takes the two names for one, and a write would hit it.
 //
-// The writes depend on what g and wants hold, not on their order.
-func MakePlan(g Group, wants []Want, band Band) Plan {
-	p := planner{band: band, ours: map[string]*Rule{}, foreign: map[string]bool{}, taken: map[int]bool{}}
-	p.read(g)
-
+// Closing comes first: deny rules take what room there is, then rules come back,
+// and grants are left the rest. In doubt access stays shut. A deny rule without
+// room stays as it was, a grant without room has no rule afterwards, a release
+// without room does not happen. Priorities of rules that are to come back are kept
+// free of ours.
+//
+// The writes depend on what g, d and b hold, not on their order. Planning again on
+// the result finds nothing to do.
+func MakePlan(g Group, d Desired, b Bands) Plan {
+	p := newPlanner(d, b)
+	before := make([]*Rule, len(g.Rules))
+	for i := range g.Rules {
+		before[i] = &g.Rules[i]
+	}
+	now := p.draft(before)
+	// What one pass makes room for, the next one may use: a plan is done when a pass
+	// has nothing more to write. A release that happened never comes undone and a
+	// deny rule once placed stays, so that is soon; the limit only says that it ends.
+	for pass := 0; now.changed && pass < MaxRules; pass++ {
+		now = p.draft(now.rules)
+	}
 	var plan Plan
-	var changed, fresh []Rule
-	stays := map[string]bool{} // names of ours that a plan leaves or rewrites
-	for _, r := range p.wanted(wants, &plan) {
-		old := p.ours[r.Name]
-		switch {
-		case old == nil || !old.Direction.is(Inbound) || !band.has(old.Priority):
-			fresh = append(fresh, r)
-			continue
-		case old.SameMeaning(r):
-			stays[r.Name] = true
-			p.count(*old)
-		default:
-			r.Priority = old.Priority
-			changed = append(changed, r)
-		}
-		p.taken[old.Priority] = true
+	plan.Delete, plan.Put = writes(before, now.rules)
+	plan.Unplaced = append(now.unplaced, p.refused...)
+	slices.SortFunc(plan.Unplaced, func(a, b Unplaced) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
+	})
+	plan.Unplaced = slices.Compact(plan.Unplaced)
+	if d.Flush != nil && *d.Flush != g.FlushConnection {
+		flush := *d.Flush
+		plan.Flush = &flush
 	}
-	// What stays is counted before anything is added, and rewrites before new
-	// rules. Room only ever shrinks from here on, so whatever finds none now
-	// finds none when the plan is made again on the result.
-	place := func(r Rule) {
-		if code, reason := p.room(r); code != "" {
-			plan.Unplaced = append(plan.Unplaced, Unplaced{r.Name, code, reason})
-			return
-		}
-		stays[r.Name] = true
-		p.taken[r.Priority] = true
-		p.count(r)
-		plan.Put = append(plan.Put, r)
-	}
-	for _, r := range changed {
-		// Its priority is its own until it turns out to have no room.
-		delete(p.taken, r.Priority)
-		place(r)
-	}
-	next := max(band.First, MinPriority)
-	for _, r := range fresh {
-		for band.has(next) && p.taken[next] {
-			next++
-		}
-		r.Priority = next
-		place(r)
-	}
-	for name := range p.ours {
-		if !stays[name] {
-			plan.Delete = append(plan.Delete, name)
-		}
-	}
-	slices.Sort(plan.Delete)
-	slices.SortFunc(plan.Put, func(a, b Rule) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(plan.Unplaced, func(a, b Unplaced) int { return cmp.Compare(a.Name, b.Name) })
 	return plan
 }
 
@@ -162,5 +135,8 @@ func (p Plan) Apply(g Group) Group {
 		}
 	}
 	g.Rules = rules
+	if p.Flush != nil {
+		g.FlushConnection = *p.Flush
+	}
 	return g
 }

@@ -26,9 +26,25 @@ type Document struct {
 	Ports       []Port   `json:"ports"`
 	Sources     []Source `json:"sources"`
 	MaxDuration Duration `json:"maxDuration"`
+	// Interfaces says which network interfaces of a VM are protected and opened, and
+	// Reach whether a VM that has no public address is to be protected as well. The
+	// zero values are the defaults.
+	Interfaces Interfaces `json:"interfaces,omitempty"`
+	Reach      Reach      `json:"reach,omitempty"`
 	// Text is the document as it was handed in, comments and all.
 	Text string `json:"-"`
 }
+
+// Interfaces is "primary" (the default, and then empty) or "all".
+type Interfaces string
+
+// Reach is "public" (the default, and then empty) or "any".
+type Reach string
+
+const (
+	AllInterfaces Interfaces = "all"
+	AnyReach      Reach      = "any"
+)
 
 // Source is a range that asks may name a part of.
 type Source struct {
@@ -73,6 +89,12 @@ func (d Document) YAML() []byte {
 		fmt.Fprintf(&b, "  - {range: %s, widest: %d}\n", quote(s.Range.String()), s.Widest)
 	}
 	fmt.Fprintf(&b, "maxDuration: %s\n", d.MaxDuration)
+	if d.Interfaces != "" {
+		fmt.Fprintf(&b, "interfaces: %s\n", d.Interfaces)
+	}
+	if d.Reach != "" {
+		fmt.Fprintf(&b, "reach: %s\n", d.Reach)
+	}
 	return b.Bytes()
 }
 

@@ -34,7 +34,7 @@ func Parse(data []byte) (Document, error) {
 
 func (r *reader) document(root field) Document {
 	d := Document{MaxDuration: Duration(DefaultDuration)}
-	fields := r.mapping(root, "apiVersion", "scope", "ports", "sources", "maxDuration")
+	fields := r.mapping(root, "apiVersion", "scope", "ports", "sources", "maxDuration", "interfaces", "reach")
 	if f, ok := r.required(root, fields, "apiVersion"); ok {
 		if d.APIVersion, ok = r.text(f); ok && d.APIVersion != APIVersion {
 			r.fault(f, "apiVersion %.60q is not known; write %s.", d.APIVersion, APIVersion)
@@ -52,7 +52,27 @@ func (r *reader) document(root field) Document {
 	if f, ok := fields["maxDuration"]; ok {
 		d.MaxDuration = r.duration(f)
 	}
+	if f, ok := fields["interfaces"]; ok {
+		d.Interfaces = choice(r, f, "interfaces", "primary", AllInterfaces)
+	}
+	if f, ok := fields["reach"]; ok {
+		d.Reach = choice(r, f, "reach", "public", AnyReach)
+	}
 	return d
+}
+
+// choice reads one of two words. The usual one is stored as nothing, so that
+// writing it out does not make a different document.
+func choice[T ~string](r *reader, f field, key, usual string, other T) T {
+	text, ok := r.text(f)
+	switch {
+	case !ok || text == usual:
+	case text == string(other):
+		return other
+	default:
+		r.fault(f, "%s %.60q is not known; write %s or %s.", key, text, usual, other)
+	}
+	return ""
 }
 
 func (r *reader) scope(f field) armid.ID {

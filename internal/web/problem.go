@@ -32,6 +32,21 @@ var statusOf = map[access.Code]int{
 	access.RequestEnded:      http.StatusConflict,
 	access.IdempotencyReused: http.StatusUnprocessableEntity, // draft-ietf-httpapi-idempotency-key-header
 
+	access.VMNotFound:       http.StatusNotFound,
+	access.ScopeNotLookedAt: http.StatusNotFound,
+	// The machine, or what stands before it, has to change before the call can work.
+	access.NoInterface:     http.StatusConflict,
+	access.NoAddress:       http.StatusConflict,
+	access.NoNSG:           http.StatusConflict,
+	access.FirewallOnly:    http.StatusConflict,
+	access.NoPublicAddress: http.StatusConflict,
+	access.NSGFull:         http.StatusConflict,
+	access.PriorityTaken:   http.StatusConflict,
+	access.RuleNameTaken:   http.StatusConflict,
+	access.NotProtected:    http.StatusConflict,
+	// Azure answered us, and its answer is no. 503 would ask the caller to try again.
+	access.MachineUnreadable: http.StatusBadGateway,
+
 	policy.NoPolicyCode:       http.StatusForbidden,
 	policy.PortNotAllowed:     http.StatusForbidden,
 	policy.SourceNotAllowed:   http.StatusForbidden,
@@ -54,13 +69,15 @@ func problemFor(ctx context.Context, log *slog.Logger, err error) (*api.Problem,
 	var token *identity.Error
 	switch {
 	case errors.As(err, &refusals):
-		return refused(refusals), nil
+		p := refused(refusals)
+		if p.Status >= http.StatusInternalServerError {
+			log.ErrorContext(ctx, "call could not be served", "error", err)
+		}
+		return p, nil
 	case errors.As(err, &token):
 		log.InfoContext(ctx, "call refused: token", "code", string(token.Code))
 		return problem(http.StatusUnauthorized, string(token.Code), token.Sentence),
 			http.Header{"Www-Authenticate": {"Bearer"}}
-	case errors.Is(err, access.ErrNotFound):
-		return problem(http.StatusNotFound, string(access.RequestNotFound), "There is no request with this id; list yours with GET /api/requests?mine=true."), nil
 	case errors.Is(err, access.ErrUnavailable), errors.Is(err, identity.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		log.ErrorContext(ctx, "call could not be served", "error", err)

@@ -58,7 +58,7 @@ func New(c Config) (*http.ServeMux, huma.API) {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.Handle("/api/", summed(c.Log, identify(c, operations)))
+	mux.Handle("/api/", summed(c.Log, identify(c, spelled(operations))))
 	return mux, h
 }
 

@@ -59,8 +59,9 @@ func TestNoCauseReachesTheCaller(t *testing.T) {
 		{fmt.Errorf("%w: %s", access.ErrUnavailable, secret), 503, api.Unavailable},
 		{fmt.Errorf("%w: %s", identity.ErrUnavailable, secret), 503, api.Unavailable},
 		{fmt.Errorf("%s: %w", secret, context.DeadlineExceeded), 503, api.Unavailable},
-		{fmt.Errorf("%s: %w", secret, access.ErrNotFound), 404, "request_not_found"},
+		{fmt.Errorf("%s: %w", secret, access.ErrNotFound), 500, api.Internal}, // only the operation knows what was looked for
 		{fmt.Errorf("%s: %w", secret, access.ErrForbidden), 500, api.Internal},
+		{fmt.Errorf("%s: %w", secret, access.Refusals{{Code: access.MachineUnreadable, Sentence: "Azure says no."}}), 502, "machine_unreadable"},
 		{fmt.Errorf("%s: %w", secret, access.Refusals{{Code: access.RequestEnded, Sentence: "It has ended."}}), 409, "request_ended"},
 	} {
 		var log strings.Builder

@@ -176,6 +176,42 @@ func (m *mortalStore) Books(ctx context.Context, f func(access.Book) error) erro
 	return m.Store.Books(ctx, f)
 }
 
+func (m *mortalStore) PutGuard(ctx context.Context, id armid.ID, g access.Guard) (n int64, err error) {
+	err = m.c.effect("put guard", func() error {
+		var inner error
+		n, inner = m.Store.PutGuard(ctx, id, g)
+		return inner
+	})
+	return n, err
+}
+
+func (m *mortalStore) Protection(ctx context.Context, vm armid.ID) (access.Protection, error) {
+	if err := m.c.look(); err != nil {
+		return access.Protection{}, err
+	}
+	return m.Store.Protection(ctx, vm)
+}
+
+func (m *mortalStore) UpdateProtection(ctx context.Context, vm armid.ID, change func(*access.Protection) ([]audit.Event, error)) (p access.Protection, err error) {
+	err = m.c.effect("update protection", func() error {
+		var inner error
+		p, inner = m.Store.UpdateProtection(ctx, vm, change)
+		return inner
+	})
+	return p, err
+}
+
+func (m *mortalStore) Protections(ctx context.Context, f func(access.Protection) error) error {
+	if err := m.c.look(); err != nil {
+		return err
+	}
+	return m.Store.Protections(ctx, f)
+}
+
+func (m *mortalStore) Note(ctx context.Context, id armid.ID, events []audit.Event) error {
+	return m.c.effect("note", func() error { return m.Store.Note(ctx, id, events) })
+}
+
 type mortalQueue struct {
 	access.Queue
 	c *Crash
@@ -221,6 +257,20 @@ func (m *mortalNetwork) Match(ctx context.Context, id armid.ID, plan func(nsg.Gr
 		return inner
 	})
 	return o, err
+}
+
+func (m *mortalNetwork) Group(ctx context.Context, id armid.ID) (nsg.Group, error) {
+	if err := m.c.look(); err != nil {
+		return nsg.Group{}, err
+	}
+	return m.Network.Group(ctx, id)
+}
+
+func (m *mortalNetwork) Estate(ctx context.Context, subscription string) (access.Estate, error) {
+	if err := m.c.look(); err != nil {
+		return access.Estate{}, err
+	}
+	return m.Network.Estate(ctx, subscription)
 }
 
 type mortalPolicies struct {

@@ -15,6 +15,7 @@ import (
 type model struct {
 	head   access.Head
 	grants map[string]access.Grant
+	guards map[string]access.Guard
 }
 
 // runModel compares random calls on a few NSGs with the model. One store serves
@@ -26,7 +27,7 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
 		nsg := group(1000 + run)
-		m := model{grants: map[string]access.Grant{}}
+		m := model{grants: map[string]access.Grant{}, guards: map[string]access.Guard{}}
 		check := func(err error) {
 			if err != nil {
 				rt.Fatal(err)
@@ -38,6 +39,9 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 			return g
 		})
 		some := rapid.SliceOfNDistinct(someGrant, 0, 4, access.Grant.Key)
+		revisions := rapid.MapOfN(rapid.Custom(func(rt *rapid.T) string {
+			return vm(rapid.IntRange(1, 3).Draw(rt, "machine")).Key()
+		}), rapid.IntRange(1, 3), 0, 3)
 		bump := func(generation int64) {
 			m.head.NSG = nsg
 			if m.head.Generation++; generation != m.head.Generation {
@@ -60,6 +64,16 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 					if now[i].Key() != g.Key() || now[i].WakeUp != g.WakeUp || now[i].Opened != g.Opened || now[i].Closing != g.Closing {
 						rt.Fatalf("grant came back as %+v, want %+v", now[i], g)
 					}
+				}
+			},
+			"guard": func(rt *rapid.T) {
+				g := access.Guard{VM: vm(rapid.IntRange(1, 3).Draw(rt, "machine")), Revision: rapid.IntRange(1, 3).Draw(rt, "revision"),
+					Wanted: rapid.Bool().Draw(rt, "wanted")}
+				generation, err := s.PutGuard(ctx, nsg, g)
+				check(err)
+				bump(generation)
+				if old, exists := m.guards[g.Key()]; !exists || g.Revision > old.Revision {
+					m.guards[g.Key()] = g
 				}
 			},
 			"touch": func(rt *rapid.T) {
@@ -97,6 +111,16 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 					settled.Closed = append(settled.Closed, g.Key())
 					delete(m.grants, g.Key())
 				}
+				settled.Guarded, settled.Released = revisions.Draw(rt, "guarded"), revisions.Draw(rt, "released")
+				for k, g := range m.guards {
+					switch g.Revision {
+					case settled.Released[k]:
+						delete(m.guards, k)
+					case settled.Guarded[k]:
+						g.Done = true
+						m.guards[k] = g
+					}
+				}
 				check(s.Settle(ctx, nsg, settled))
 				if settled.Enforced > 0 && settled.Enforced >= m.head.Enforced {
 					m.head.Enforced, m.head.NextDue = settled.Enforced, settled.NextDue
@@ -113,8 +137,8 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 			got, err := s.Book(ctx, nsg)
 			check(err)
 			got.ChangedAt = time.Time{}
-			got.Grants = sorted(got.Grants)
-			want := access.Book{Head: m.head, Grants: sorted(slices.Collect(maps.Values(m.grants)))}
+			got.Grants, got.Guards = sorted(got.Grants), sortedGuards(got.Guards)
+			want := access.Book{Head: m.head, Grants: sorted(slices.Collect(maps.Values(m.grants))), Guards: sortedGuards(slices.Collect(maps.Values(m.guards)))}
 			if d := diff(want, got); d != "" {
 				rt.Fatalf("book (-want +got):\n%s", d)
 			}

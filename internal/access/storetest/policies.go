@@ -18,6 +18,7 @@ var policyTests = map[string]func(*testing.T, Store){
 	"AtOnce":    testPoliciesAtOnce,
 	"Large":     testLargePolicy,
 	"NoText":    testPolicyWithoutText,
+	"Protects":  testPolicyOfProtection,
 }
 
 func putPolicy(t *testing.T, s Store, d policy.Document) policy.Policy {
@@ -125,6 +126,27 @@ func testLargePolicy(t *testing.T, s Store) {
 	small := document(vm(1), 23)
 	putPolicy(t, s, small) // nothing of the longer text stays behind
 	wantPolicy(t, s, policy.New(small, 2))
+}
+
+// What a policy says about protecting is stored like the rest, as text or not.
+func testPolicyOfProtection(t *testing.T, s Store) {
+	putPolicy(t, s, document(vm(1), 22))
+	doc, err := policy.Parse([]byte(document(vm(1), 22).Text + "interfaces: all\nreach: any\n"))
+	must(t, err)
+	for i, d := range []policy.Document{doc, document(vm(1), 22), doc} {
+		if i == 2 {
+			d.Text = ""
+		}
+		p := putPolicy(t, s, d)
+		equal(t, "policy", policy.New(d, i+2), p)
+		got, err := s.Policy(t.Context(), vm(1))
+		must(t, err)
+		equal(t, "policy", p, got)
+		equal(t, "interfaces and reach", []string{string(d.Interfaces), string(d.Reach)}, []string{string(got.Interfaces), string(got.Reach)})
+	}
+	if doc.Interfaces != policy.AllInterfaces || doc.Reach != policy.AnyReach {
+		t.Errorf("the document was read as %q and %q", doc.Interfaces, doc.Reach)
+	}
 }
 
 // A document that was put together, not written.

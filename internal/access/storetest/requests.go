@@ -135,6 +135,8 @@ func testUpdate(t *testing.T, s Store) {
 		equal(t, "request given to change", r, *got)
 		got.Targets[0].State = access.Denied
 		got.Targets[0].Reason = access.Reason{Code: access.VMNotFound, Sentence: "No such VM."}
+		got.Targets[0].Warning = access.Reason{Code: access.NSGFull, Sentence: "Look out."}
+		got.Targets[0].Ways = ways(1)
 		got.Targets[0].EndedAt = noon.Add(time.Hour)
 		got.ID, got.CreatedAt, got.Events = "other", noon.Add(-time.Hour), 77 // not the change's to decide
 		return append(note("one"), note("two")...), nil
@@ -142,6 +144,8 @@ func testUpdate(t *testing.T, s Store) {
 	must(t, err)
 	r.Targets[0].State, r.Targets[0].EndedAt = access.Denied, noon.Add(time.Hour)
 	r.Targets[0].Reason = access.Reason{Code: access.VMNotFound, Sentence: "No such VM."}
+	r.Targets[0].Warning = access.Reason{Code: access.NSGFull, Sentence: "Look out."}
+	r.Targets[0].Ways = ways(1)
 	r.Events = 3
 	equal(t, "result", r, result)
 	got, err := s.Request(t.Context(), r.ID)
@@ -233,11 +237,15 @@ func testWithdraw(t *testing.T, s Store) {
 	equal(t, "events", []string{"1 Asked."}, texts(t, s, r.ID))
 }
 
-// texts reads a record as "<sequence> <text>".
 func texts(t *testing.T, s Store, request string) []string {
 	t.Helper()
 	events, err := s.Events(t.Context(), request)
 	must(t, err)
+	return numberedTexts(events)
+}
+
+// numberedTexts shows a record as "<sequence> <text>".
+func numberedTexts(events []audit.Event) []string {
 	var out []string
 	for _, e := range events {
 		out = append(out, strconv.Itoa(e.Sequence)+" "+e.Text)

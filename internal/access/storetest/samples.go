@@ -29,6 +29,9 @@ func group(n int) armid.ID {
 	return armid.MustParse(fmt.Sprintf("%s/resourceGroups/Rg-Net/providers/Microsoft.Network/networkSecurityGroups/nsg-%d", subscription, n))
 }
 
+// shouted is the same id as Azure might return it on another day.
+func shouted(id armid.ID) armid.ID { return armid.MustParse(strings.ToUpper(id.String())) }
+
 func id(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }
 
 // request n was made n minutes after noon by alice for VM n.
@@ -63,6 +66,8 @@ func largest() access.Request {
 			VM:    armid.MustParse(fmt.Sprintf("%s/resourceGroups/%s/providers/Microsoft.Compute/virtualMachines/%s%02d", subscription, strings.Repeat("g", 90), name, i)),
 			State: access.Closing, Ending: access.Revoked, Policy: vm(i).String() + " version 12",
 			Reason:    access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Reason enough. ", 20)},
+			Warning:   access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Be warned. ", 20)},
+			Ways:      ways(4),
 			ExpiresAt: noon.Add(time.Hour), OpenedAt: noon.Add(time.Minute), EndedAt: noon.Add(2 * time.Hour),
 		}
 		for p := range access.MaxPorts {
@@ -92,6 +97,79 @@ func grant(r, n int) access.Grant {
 		Request: id(r), Target: n, Rule: nsg.AllowName(id(r), 0), Requester: alice.Name,
 		Source: netip.MustParsePrefix("203.0.113.0/28"), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")},
 		Protocol: nsg.TCP, Ports: []uint16{22, 3389}, ExpiresAt: noon.Add(time.Hour),
+	}
+}
+
+// ways are n interfaces.
+func ways(n int) []access.Interface {
+	var out []access.Interface
+	for i := range n {
+		out = append(out, access.Interface{
+			ID:        armid.MustParse(fmt.Sprintf("%s/resourceGroups/%s/providers/Microsoft.Network/networkInterfaces/nic-%d", subscription, strings.Repeat("g", 90), i)),
+			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("fd00::4")},
+			NSGs:      []armid.ID{group(2), group(1)}, Public: true, Firewall: i%2 == 0,
+			Network: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("fd00::/48")},
+			ASGs:    []string{strings.ToLower(subscription) + "/resourcegroups/rg/providers/microsoft.network/applicationsecuritygroups/web"},
+		})
+	}
+	return out
+}
+
+// foreignRule has every field set. Its copy has a layout, escapes and characters that
+// writing JSON anew would change.
+func foreignRule(name string) nsg.Rule {
+	return nsg.Rule{
+		Name: name, Description: "why, \"and\" <how>", Direction: nsg.Inbound, Access: nsg.Allow, Protocol: nsg.AnyProtocol, Priority: 300,
+		Sources: []string{"Internet", "*"}, SourcePorts: []string{"*"}, SourceASGs: []string{"asg-1"},
+		Destinations: []string{"10.0.0.4"}, DestinationPorts: []string{"22", "3389-3390"}, DestinationASGs: []string{"asg-2", "asg-3"},
+		Verbatim: []byte("{ \"access\":\t\"Allow\",\r\n\"new\": [1.50, 1e3, \"\\u00e9 é 𝄞 <&>\\/\"] , \"access\": null}\n"),
+	}
+}
+
+// longRules are n rules with as many prefixes as people really put into one.
+func longRules(n int) []nsg.Rule {
+	var out []nsg.Rule
+	for i := range n {
+		r := foreignRule(fmt.Sprint("long-", i))
+		for p := range 1000 {
+			r.Sources = append(r.Sources, fmt.Sprintf("198.%d.%d.128/25", 18+p/256, p%256))
+		}
+		r.Verbatim = []byte(`{"sourceAddressPrefixes": ["` + strings.Join(r.Sources, `", "`) + `"]}`)
+		out = append(out, r)
+	}
+	return out
+}
+
+func covers(first uint16) []nsg.Cover {
+	return []nsg.Cover{{Ports: portRanges(first), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}, {Ports: portRanges(first + 10)}}
+}
+
+func portRanges(first uint16) []nsg.PortRange {
+	return []nsg.PortRange{{Protocol: nsg.TCP, First: first, Last: first + 5}, {Protocol: nsg.AnyProtocol, First: 65535, Last: 65535}}
+}
+
+// protection n is that of VM n, in full; it counts no event yet.
+func protection(n int) access.Protection {
+	return access.Protection{
+		VM: vm(n), Wanted: true, Ports: portRanges(22), AllInterfaces: true, Flush: true, By: alice,
+		ChangedAt: noon.Add(time.Duration(n)), Revision: 3, Reason: access.Reason{Code: access.NSGFull, Sentence: "Why."},
+		Parts: []access.Part{
+			{
+				NSG: group(1), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("fd00::4")},
+				Former: covers(80), Removed: []nsg.Rule{foreignRule("a"), foreignRule("b")}, FlushSet: true,
+				Problem: access.Reason{Code: access.NSGFull, Sentence: "No place."},
+			},
+			{NSG: group(2), Done: true},
+		},
+	}
+}
+
+// guard is one of VM n; the revision shows in what it covers.
+func guard(n, revision int) access.Guard {
+	return access.Guard{
+		VM: vm(n), Revision: revision, Wanted: true, Restore: true, Ports: portRanges(uint16(revision)),
+		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Former: covers(uint16(100 * revision)),
+		Removed: []nsg.Rule{foreignRule("a")}, Flush: true, FlushSet: true,
 	}
 }
 

@@ -5,6 +5,7 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"testing"
@@ -32,6 +33,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"List", listTests},
 		{"Grants", grantTests},
 		{"Settle", settleTests},
+		{"Guards", guardTests},
+		{"Protections", protectionTests},
+		{"Notes", noteTests},
 		{"Policies", policyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -44,8 +48,10 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 }
 
 // same compares what was given with what came back: empty and nil lists are one,
-// times are compared as moments and must be UTC.
+// times are compared as moments and must be UTC. Bytes are compared in one go, which
+// spares long copies of rules a comparison for each byte.
 var same = cmp.Options{
+	cmp.FilterValues(func(a, b []byte) bool { return len(a)+len(b) > 0 }, cmp.Comparer(bytes.Equal)),
 	cmpopts.EquateEmpty(),
 	cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}),
 }

@@ -118,8 +118,40 @@ func TestRewriteOfSparseGroups(t *testing.T) {
 		`{"location":"l","properties":{"securityRules":["x"]}}`: false,
 		`<html>`: false,
 	} {
-		if _, err := (group{body: []byte(body)}).rewrite(plan); (err == nil) != good {
+		d, err := parse([]byte(body))
+		if err == nil {
+			_, err = d.rewrite(plan)
+		}
+		if (err == nil) != good {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+// TestTextStaysAsItCame: Go's encoder would rather write "<" as an escape, and
+// numbers in its own way. A rule is replaced where it stands, a new one comes last.
+func TestTextStaysAsItCame(t *testing.T) {
+	const other = `{"name":"other","properties":{"b":"<&>","a":[1.50,1e3]},"more":{"z":1,"y":2}}`
+	d, err := parse([]byte(`{"location":"l","properties":{"securityRules":[` + other + `,{"name":"bare"},{"name":"second"},null],"flushConnection":false}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, err := d.verbatim()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]byte{"other": []byte(`{"a":[1.50,1e3],"b":"<&>"}`)}, texts); diff != "" {
+		t.Error(diff)
+	}
+	on := true
+	got, err := d.rewrite(nsg.Plan{Delete: []string{"bare"}, Flush: &on, Put: []nsg.Rule{
+		{Name: "second", Priority: 7, Verbatim: []byte(`{"priority":7.0,"b":"<"}`)}, {Name: "first", Priority: 8, Verbatim: []byte(`{"x":1}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"location":"l","properties":{"flushConnection":true,"securityRules":[` + other +
+		`,{"name":"second","properties":{"b":"<","priority":7}},null,{"name":"first","properties":{"priority":8,"x":1}}]}}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Error(diff)
 	}
 }

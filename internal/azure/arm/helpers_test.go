@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -84,6 +85,7 @@ type estate struct {
 	*arm.Network
 	clock *clockwork.FakeClock
 	wire  *wire
+	logs  *logs
 	ctx   context.Context
 }
 
@@ -96,11 +98,11 @@ func start(t tb, o local.Options) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &estate{Server: server, clock: clockwork.NewFakeClock(), wire: &wire{}}
+	e := &estate{Server: server, clock: clockwork.NewFakeClock(), wire: &wire{}, logs: &logs{}}
 	http := httptest.NewServer(server)
 	t.Cleanup(http.Close)
 	e.Network, err = arm.New(arm.Config{Endpoint: http.URL, Credential: &fake.TokenCredential{}, Transport: e.wire,
-		PollEvery: time.Millisecond, Clock: e.clock})
+		PollEvery: time.Millisecond, Clock: e.clock, Log: slog.New(e.logs)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +123,8 @@ func start(t tb, o local.Options) *estate {
 type wire struct {
 	mu      sync.Mutex
 	sent    []sent
+	flying  int
+	most    int // that were in flight at once
 	rewrite func(*http.Request, []byte) []byte
 }
 
@@ -140,8 +144,11 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	w.sent = append(w.sent, s)
+	w.flying++
+	w.most = max(w.most, w.flying)
 	rewrite := w.rewrite
 	w.mu.Unlock()
+	defer func() { w.mu.Lock(); w.flying--; w.mu.Unlock() }()
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil || rewrite == nil {
 		return answer, err
@@ -166,7 +173,37 @@ func (w *wire) writes() []sent {
 func (w *wire) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sent = nil
+	w.sent, w.most = nil, 0
+}
+
+// logs keeps what was logged.
+type logs struct {
+	mu      sync.Mutex
+	records []slog.Record
+}
+
+func (l *logs) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logs) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *logs) WithGroup(string) slog.Handler            { return l }
+func (l *logs) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, r)
+	return nil
+}
+
+// take returns the messages of a level since the last call.
+func (l *logs) take(level slog.Level) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for _, r := range l.records {
+		if r.Level == level {
+			out = append(out, r.Message)
+		}
+	}
+	l.records = nil
+	return out
 }
 
 // name is that of the n-th rule of ours.
@@ -207,7 +244,7 @@ func names(numbers ...int) []string {
 
 // match asks for the wants in nsg-a.
 func (e *estate) match(wants ...nsg.Want) (access.Outcome, error) {
-	return e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, wants, nsg.DefaultBand) })
+	return e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, nsg.Desired{Open: wants}, nsg.DefaultBands) })
 }
 
 // must matches and checks that Azure and the outcome hold exactly these rules of
@@ -276,6 +313,13 @@ func (e *estate) writeCounts() map[string]int {
 		return !strings.HasSuffix(kind, ".put") && !strings.HasSuffix(kind, ".delete") && !strings.HasSuffix(kind, ".patch")
 	})
 	return counts
+}
+
+// same compares what the port returns; ids and addresses hide their fields.
+var same = cmp.Options{
+	cmp.Comparer(armid.ID.Equal),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
 // edit changes an answer's JSON where it is an object.

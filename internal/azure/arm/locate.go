@@ -2,22 +2,25 @@ package arm
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v7"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v9"
+	"golang.org/x/sync/errgroup"
 
 	"jitgate/internal/access"
 	"jitgate/internal/armid"
 )
 
-// Locate implements [access.Network]. It looks at the primary NIC only: that is
-// the one a client reaches under the VM's address, and one rule in each NSG on
-// the way to it is what a grant opens. Nothing is remembered between calls,
-// because a NIC can be moved or be given another address at any time.
+// Locate implements [access.Network]. It reads the VM, then its NICs, then their
+// subnets and virtual networks, and peered networks only where nothing but a
+// firewall in one of them could stand before the machine. Nothing is remembered
+// between calls, because a NIC can be moved or be given another address at any time.
 func (n *Network) Locate(ctx context.Context, vm armid.ID) (access.Machine, error) {
 	c, err := n.in(vm.Subscription())
 	if err != nil {
@@ -31,21 +34,30 @@ func (n *Network) Locate(ctx context.Context, vm armid.ID) (access.Machine, erro
 		return access.Machine{}, unread(vm.String(), err)
 	}
 	m := access.Machine{VM: vm}
-	if id, err := armid.Parse(text(got.ID)); err == nil {
+	if id, err := armid.ParseType(text(got.ID), armid.VirtualMachine); err == nil {
 		m.VM = id
 	}
-	nic, err := n.primaryInterface(ctx, vm, &got.VirtualMachine)
+	ids, err := interfaceIDs(vm, &got.VirtualMachine)
 	if err != nil {
 		return access.Machine{}, err
 	}
-	if m.Addresses = n.addresses(ctx, vm, nic); len(m.Addresses) == 0 {
-		return access.Machine{}, refusal(access.NoAddress, "The primary network interface of VM %s has no private address; give its IP configuration one.", vm.Name())
-	}
-	if m.NSGs, err = n.groupsBefore(ctx, vm, nic); err != nil {
+	around, err := n.lookAround(ctx, ids)
+	if err != nil {
 		return access.Machine{}, err
 	}
-	if len(m.NSGs) == 0 {
-		return access.Machine{}, refusal(access.NoNSG, "No network security group stands before VM %s, so there is nothing to open; attach an NSG to the NIC or to its subnet.", vm.Name())
+	for _, id := range ids {
+		nic := around.interfaces[strings.ToLower(id)]
+		if nic == nil {
+			continue
+		}
+		i, err := around.describe(ctx, nic)
+		if err != nil {
+			return access.Machine{}, fmt.Errorf("%w: VM %s: %w", access.ErrUnavailable, vm.Name(), err)
+		}
+		m.Interfaces = append(m.Interfaces, i)
+	}
+	if len(m.Interfaces) == 0 {
+		return access.Machine{}, refusal(access.NoInterface, "None of the network interfaces that VM %s names exists as a resource of its own (those of uniform scale sets do not); attach one.", vm.Name())
 	}
 	return m, nil
 }
@@ -54,46 +66,34 @@ func refusal(code access.Code, sentence string, args ...any) error {
 	return access.Refusals{{Code: code, Sentence: fmt.Sprintf(sentence, args...)}}
 }
 
-// absent includes subscriptions we cannot see: to whoever asks for a VM in one,
-// it is not there.
-func absent(err error) bool {
-	f := failed(err, reading)
-	return f.reaction() == gone || f.code == subscriptionNotFound
-}
+// absent is Azure's word that something does not exist. A subscription that it
+// does not show us is another matter: what is in it may well exist.
+func absent(err error) bool { return failed(err, reading).reaction() == gone }
 
-// primaryInterface reads the NIC marked as primary. A sole one counts as primary
-// whatever it says, because Azure leaves the mark out then (resource graph
+// interfaceIDs lists the NICs of a VM, the primary one first. A sole one counts as
+// primary whatever it says, because Azure leaves the mark out then (resource graph
 // samples).
-func (n *Network) primaryInterface(ctx context.Context, vm armid.ID, v *armcompute.VirtualMachine) (*armnetwork.Interface, error) {
+func interfaceIDs(vm armid.ID, v *armcompute.VirtualMachine) ([]string, error) {
 	var nics []*armcompute.NetworkInterfaceReference
 	if v.Properties != nil && v.Properties.NetworkProfile != nil {
 		nics = v.Properties.NetworkProfile.NetworkInterfaces
 	}
-	chosen := pick(nics, func(r *armcompute.NetworkInterfaceReference) bool {
+	primary := pick(nics, func(r *armcompute.NetworkInterfaceReference) bool {
 		return r.Properties != nil && r.Properties.Primary != nil && *r.Properties.Primary
 	})
-	if chosen == nil {
+	if primary == nil {
 		if len(nics) > 0 {
 			return nil, refusal(access.NoInterface, "None of the network interfaces of VM %s is marked as primary; mark one.", vm.Name())
 		}
 		return nil, refusal(access.NoInterface, "VM %s has no network interface; attach one.", vm.Name())
 	}
-	id, err := armid.ParseType(text(chosen.ID), "Microsoft.Network/networkInterfaces")
-	if err != nil {
-		return nil, refusal(access.NoInterface, "The primary network interface of VM %s is not a resource of its own, as with uniform scale sets; such VMs cannot be opened.", vm.Name())
-	}
-	c, err := n.in(id.Subscription())
-	if err != nil {
-		return nil, err
-	}
-	got, err := c.interfaces.Get(ctx, id.ResourceGroup(), id.Name(), nil)
-	if err != nil {
-		if absent(err) {
-			return nil, refusal(access.NoInterface, "The primary network interface %s of VM %s does not exist; attach one.", id.Name(), vm.Name())
+	ids := []string{text(primary.ID)}
+	for _, r := range nics {
+		if r != nil && r != primary {
+			ids = append(ids, text(r.ID))
 		}
-		return nil, unread(id.String(), err)
 	}
-	return &got.Interface, nil
+	return ids, nil
 }
 
 // pick returns the sole item or the primary one, else nil.
@@ -108,78 +108,105 @@ func pick[T any](items []*T, primary func(*T) bool) *T {
 	return nil
 }
 
-func ipConfigurations(nic *armnetwork.Interface) []*armnetwork.InterfaceIPConfiguration {
-	if nic.Properties == nil {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(nic.Properties.IPConfigurations), func(c *armnetwork.InterfaceIPConfiguration) bool {
-		return c == nil || c.Properties == nil
-	})
+// inFlight is how many calls one call of ours makes side by side: enough to hide
+// the way to Azure, far from what its throttling would notice (ARM's buckets hold
+// hundreds).
+const inFlight = 4
+
+func few(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(inFlight)
+	return g, ctx
 }
 
-// addresses are the private ones, since Azure applies inbound rules after it has
-// translated the public address.
-func (n *Network) addresses(ctx context.Context, vm armid.ID, nic *armnetwork.Interface) []netip.Addr {
-	var out []netip.Addr
-	for _, c := range ipConfigurations(nic) {
-		private := text(c.Properties.PrivateIPAddress)
-		if private == "" {
-			continue
-		}
-		a, err := netip.ParseAddr(private)
-		if err != nil {
-			// armnetwork v9 allows a block of addresses here; none of it is the
-			// machine's own.
-			n.log.WarnContext(ctx, "leaving out a private address that is not a single one", "vm", vm, "address", private)
-			continue
-		}
-		if a = a.Unmap(); !slices.Contains(out, a) {
-			out = append(out, a)
-		}
+// fetch begins to read each id. What was read is in the result, in the order of
+// the ids, once the group has been waited for.
+func fetch[T any](g *errgroup.Group, ids []string, read func(id string) (*T, error)) []*T {
+	out := make([]*T, len(ids))
+	for i, id := range ids {
+		g.Go(func() (err error) {
+			out[i], err = read(id)
+			return err
+		})
 	}
 	return out
 }
 
-// groupsBefore lists the NSGs in the order a packet meets them. The subnet is
-// read by itself: whether the NIC's expanded subnet names its NSG is not certain.
-func (n *Network) groupsBefore(ctx context.Context, vm armid.ID, nic *armnetwork.Interface) ([]armid.ID, error) {
-	var out []armid.ID
-	add := func(g *armnetwork.SecurityGroup) error {
-		if g == nil || g.ID == nil {
-			return nil
-		}
-		id, err := armid.ParseType(*g.ID, armid.SecurityGroup)
-		if err != nil {
-			return fmt.Errorf("%w: an NSG of VM %s has id %q: %w", access.ErrUnavailable, vm.Name(), *g.ID, err)
-		}
-		if !slices.ContainsFunc(out, id.Equal) {
-			out = append(out, id)
-		}
-		return nil
+// lookAround reads these NICs and what stands before them.
+func (n *Network) lookAround(ctx context.Context, ids []string) (*inventory, error) {
+	g, gctx := few(ctx)
+	nics := fetch(g, ids, func(id string) (*armnetwork.Interface, error) { return n.readInterface(gctx, id) })
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
-	first := pick(ipConfigurations(nic), func(c *armnetwork.InterfaceIPConfiguration) bool {
-		return c.Properties.Primary != nil && *c.Properties.Primary
-	})
-	if first != nil && first.Properties.Subnet != nil {
-		subnet, err := n.subnet(ctx, text(first.Properties.Subnet.ID))
-		if err != nil {
-			return nil, err
+	v := newInventory(n.log)
+	var subnetIDs, networkIDs []string
+	for i, nic := range nics {
+		if nic == nil {
+			continue
 		}
-		if subnet.Properties != nil {
-			if err := add(subnet.Properties.NetworkSecurityGroup); err != nil {
-				return nil, err
-			}
+		v.interfaces[strings.ToLower(ids[i])] = nic
+		if id := subnetOf(nic); id != "" {
+			subnetIDs = appendID(subnetIDs, id)
+			networkIDs = appendID(networkIDs, parentNetwork(id))
 		}
 	}
-	if nic.Properties != nil {
-		if err := add(nic.Properties.NetworkSecurityGroup); err != nil {
-			return nil, err
-		}
+	var once sync.Once // one line per call says that networks cannot be seen
+	g, gctx = few(ctx)
+	network := func(id string) (*armnetwork.VirtualNetwork, error) { return n.readNetwork(gctx, &once, id), nil }
+	subnets := fetch(g, subnetIDs, func(id string) (*armnetwork.Subnet, error) { return n.readSubnet(gctx, id) })
+	networks := fetch(g, networkIDs, network)
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
-	return out, nil
+	keep(v.subnets, subnetIDs, subnets)
+	keep(v.networks, networkIDs, networks)
+
+	g, gctx = few(ctx)
+	peerIDs := v.firewallMayBeIn()
+	peers := fetch(g, peerIDs, network)
+	_ = g.Wait() // a network that cannot be read is no error
+	keep(v.networks, peerIDs, peers)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", access.ErrUnavailable, err)
+	}
+	return v, nil
 }
 
-func (n *Network) subnet(ctx context.Context, address string) (*armnetwork.Subnet, error) {
+func keep[T any](into map[string]*T, ids []string, items []*T) {
+	for i, item := range items {
+		if item != nil {
+			into[strings.ToLower(ids[i])] = item
+		}
+	}
+}
+
+// readInterface returns nil for a NIC that does not exist, or not as a resource of
+// its own: the others of the machine may do.
+func (n *Network) readInterface(ctx context.Context, address string) (*armnetwork.Interface, error) {
+	id, err := armid.ParseType(address, networkInterface)
+	if err != nil {
+		n.log.WarnContext(ctx, "leaving out a NIC that is not a resource of its own", "nic", address, "error", err)
+		return nil, nil
+	}
+	c, err := n.in(id.Subscription())
+	if err != nil {
+		return nil, err
+	}
+	got, err := c.interfaces.Get(ctx, id.ResourceGroup(), id.Name(), nil)
+	switch {
+	case err == nil:
+		return &got.Interface, nil
+	case absent(err):
+		n.log.WarnContext(ctx, "leaving out a NIC that does not exist", "nic", address)
+		return nil, nil
+	}
+	return nil, unread(address, err)
+}
+
+// readSubnet reads the subnet by itself: whether the NIC's expanded subnet names
+// its NSG is not certain.
+func (n *Network) readSubnet(ctx context.Context, address string) (*armnetwork.Subnet, error) {
 	id, err := arm.ParseResourceID(address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: subnet: %w", access.ErrUnavailable, err)
@@ -190,7 +217,33 @@ func (n *Network) subnet(ctx context.Context, address string) (*armnetwork.Subne
 	}
 	got, err := c.subnets.Get(ctx, id.ResourceGroupName, id.Parent.Name, id.Name, nil)
 	if err != nil {
+		if absent(err) { // a NIC cannot be without its subnet: it is being changed
+			return nil, fmt.Errorf("%w: %s is gone", access.ErrUnavailable, address)
+		}
 		return nil, unread(address, err)
 	}
 	return &got.Subnet, nil
+}
+
+// readNetwork returns nil for a virtual network that cannot be read, for whatever
+// reason: without it verdicts say that they depend, but nobody's access may fail
+// because of it.
+func (n *Network) readNetwork(ctx context.Context, once *sync.Once, address string) *armnetwork.VirtualNetwork {
+	err := errors.New("not an id of a virtual network")
+	if id, parsed := armid.ParseType(address, virtualNetwork); parsed == nil {
+		var c *clients
+		if c, err = n.in(id.Subscription()); err == nil {
+			got, failure := c.networks.Get(ctx, id.ResourceGroup(), id.Name(), nil)
+			if failure == nil {
+				return &got.VirtualNetwork
+			}
+			err = failed(failure, reading)
+		}
+	}
+	if ctx.Err() == nil {
+		once.Do(func() {
+			n.log.InfoContext(ctx, "a virtual network cannot be read; what VirtualNetwork stands for is not fully known", "network", address, "cause", err)
+		})
+	}
+	return nil
 }

@@ -29,7 +29,9 @@ type matching struct {
 	id      armid.ID
 	outcome access.Outcome
 	doubts  map[string]int // failures by rule that are not final yet
-	single  bool           // no more writes of the whole group
+	single  bool           // rules are changed one by one from here on
+	seen    bool           // the group was read before
+	flushes int            // writes of FlushConnection that Azure took
 }
 
 // Match implements [access.Network]. Attempts are counted in writes and waits
@@ -47,7 +49,7 @@ func (n *Network) Match(ctx context.Context, id armid.ID, plan func(nsg.Group) n
 	pause.Multiplier = 2
 	for attempt := 1; ; attempt++ {
 		todo, err := m.round(ctx, attempt, plan)
-		if err == nil && todo.Empty() {
+		if err == nil && nothing(todo) {
 			m.outcome.Unplaced = todo.Unplaced
 			return m.outcome, nil
 		}
@@ -74,22 +76,36 @@ func (m *matching) round(ctx context.Context, attempt int, plan func(nsg.Group) 
 		return nsg.Plan{}, failed(err, reading)
 	}
 	m.outcome.Group = g.Group
+	if !m.seen {
+		m.outcome.Before, m.seen = g.Group, true
+	}
 	if g.moving {
 		return nsg.Plan{}, errMoving
 	}
 	todo := m.allowed(plan(g.Group))
-	if todo.Empty() || attempt > m.attempts {
+	if nothing(todo) || attempt > m.attempts {
 		return todo, nil
 	}
 	return todo, m.write(ctx, g, todo, attempt)
 }
 
-// allowed leaves out what Azure has refused before.
+// allowed leaves out what Azure has refused before. FlushConnection counts as
+// refused when it was written and did not stay: where Azure offers it is not known,
+// and rules must not wait for it.
 func (m *matching) allowed(p nsg.Plan) nsg.Plan {
 	p.Delete = slices.DeleteFunc(slices.Clone(p.Delete), func(name string) bool { return m.outcome.Refused[name] != nil })
 	p.Put = slices.DeleteFunc(slices.Clone(p.Put), func(r nsg.Rule) bool { return m.outcome.Refused[r.Name] != nil })
+	if p.Flush != nil && m.flushes == 2 {
+		m.refuse("", errors.New("it was written twice and does not show"))
+	}
+	if m.outcome.Refused[""] != nil {
+		p.Flush = nil
+	}
 	return p
 }
+
+// nothing reports whether there is nothing to write.
+func nothing(p nsg.Plan) bool { return len(p.Put)+len(p.Delete) == 0 && p.Flush == nil }
 
 // patient reports whether waiting may help.
 func patient(err error) bool {

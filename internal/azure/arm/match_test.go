@@ -72,7 +72,7 @@ func TestOpensForPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Destinations = located.Addresses
+	w.Destinations = located.Interfaces[0].Addresses
 	for _, step := range []struct {
 		wants []nsg.Want
 		want  string
@@ -255,7 +255,7 @@ func TestPlansAnewAfterForeignChange(t *testing.T) {
 			plans := 0
 			got, err := e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan {
 				plans++
-				return nsg.MakePlan(g, wants(numbers...), nsg.DefaultBand)
+				return nsg.MakePlan(g, nsg.Desired{Open: wants(numbers...)}, nsg.DefaultBands)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -311,7 +311,9 @@ func TestFailedRuleIsWrittenAgain(t *testing.T) {
 
 func TestUnplacedIsReported(t *testing.T) {
 	e := start(t, local.Options{})
-	got, err := e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, wants(0, 1, 2), nsg.Band{First: 100, Last: 102}) })
+	got, err := e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan {
+		return nsg.MakePlan(g, nsg.Desired{Open: wants(0, 1, 2)}, nsg.Bands{Allow: nsg.Band{First: 100, Last: 102}, Deny: nsg.DefaultBands.Deny})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +336,9 @@ func TestTwoWriters(t *testing.T) {
 			for _, id := range []armid.ID{id, id, other} {
 				group.Go(func() {
 					for try := 0; ; try++ {
-						_, err := e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, wants(upTo(4)...), nsg.DefaultBand) })
+						_, err := e.Match(e.ctx, id, func(g nsg.Group) nsg.Plan {
+							return nsg.MakePlan(g, nsg.Desired{Open: wants(upTo(4)...)}, nsg.DefaultBands)
+						})
 						if err == nil {
 							return
 						}

@@ -1,6 +1,10 @@
 package arm
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -67,6 +71,27 @@ func writeRule(r nsg.Rule) *armnetwork.SecurityRule {
 	p.DestinationAddressPrefix, p.DestinationAddressPrefixes = split(r.Destinations)
 	p.DestinationPortRange, p.DestinationPortRanges = split(r.DestinationPorts)
 	return &armnetwork.SecurityRule{Name: to.Ptr(r.Name), Properties: p}
+}
+
+// encodeRule gives the body that writes a rule. One that carries Verbatim goes back
+// as just that, except that it may have been given another priority.
+func encodeRule(r nsg.Rule) ([]byte, error) {
+	if r.Verbatim == nil {
+		return encode(writeRule(r))
+	}
+	var p map[string]json.RawMessage
+	err := json.Unmarshal(r.Verbatim, &p)
+	if err == nil && p == nil {
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what was kept of rule %s is not a JSON object; restore the rule by hand: %w", r.Name, err)
+	}
+	var priority int
+	if err := json.Unmarshal(p["priority"], &priority); err != nil || priority != r.Priority {
+		p["priority"] = json.RawMessage(strconv.Itoa(r.Priority))
+	}
+	return encode(map[string]any{"name": r.Name, "properties": p})
 }
 
 func readRules(rules []*armnetwork.SecurityRule) []nsg.Rule {

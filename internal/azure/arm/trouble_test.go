@@ -212,7 +212,7 @@ func TestStopsWithItsContext(t *testing.T) {
 		}
 		return nil
 	}, nil)
-	_, err := e.Match(ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, wants(0), nsg.DefaultBand) })
+	_, err := e.Match(ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, nsg.Desired{Open: wants(0)}, nsg.DefaultBands) })
 	if !errors.Is(err, access.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -224,7 +224,7 @@ func TestHonoursRetryAfter(t *testing.T) {
 	began := e.clock.Now()
 	// The SDK would sleep on the real clock; without its retries the wait is ours.
 	ctx := policy.WithRetryOptions(e.ctx, policy.RetryOptions{MaxRetries: -1})
-	if _, err := e.Match(ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, wants(0), nsg.DefaultBand) }); err != nil {
+	if _, err := e.Match(ctx, id, func(g nsg.Group) nsg.Plan { return nsg.MakePlan(g, nsg.Desired{Open: wants(0)}, nsg.DefaultBands) }); err != nil {
 		t.Fatal(err)
 	}
 	if waited := e.clock.Since(began); waited < 40*time.Second {

@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -25,13 +26,24 @@ const maxFailures = 3
 // rule in it or because the identity may write rules but not groups, or if it keeps
 // losing to other writers, the changes are made one by one, removals first. So one
 // bad rule never keeps another one open.
+//
+// FlushConnection can only be set by a write of the group. Where rules have to be
+// changed one by one it is left for the round after them, when it is all that is
+// left, and only then it can be refused: on its own account, not for a rule's sake.
 func (m *matching) write(ctx context.Context, g group, plan nsg.Plan, attempt int) error {
-	if plan.Changes() == 1 || m.single || g.etag == "" {
+	rules := len(plan.Put) + len(plan.Delete)
+	switch {
+	case rules == 0:
+		return m.writeFlush(ctx, g, plan)
+	case rules == 1 && plan.Flush == nil, m.single, g.etag == "":
 		// Without an ETag the whole group could undo a change made since we read it.
 		return m.writeRules(ctx, plan)
 	}
-	err := m.writeGroup(ctx, g, plan)
-	if err == nil {
+	body, err := g.rewrite(plan)
+	if err != nil { // one of the rules cannot be written, and it will be named
+		return m.writeRules(ctx, plan)
+	}
+	if err = m.writeGroup(ctx, g, plan, body); err == nil {
 		return nil
 	}
 	f := failed(err, writing)
@@ -42,21 +54,35 @@ func (m *matching) write(ctx context.Context, g group, plan nsg.Plan, attempt in
 		m.single = 2*attempt >= m.attempts
 		return f
 	}
-	m.log.WarnContext(ctx, "Azure does not take the NSG as a whole; changing its rules one by one", "nsg", m.id, "changes", plan.Changes(), "cause", f)
+	m.log.WarnContext(ctx, "Azure does not take the NSG as a whole; changing its rules one by one", "nsg", m.id, "changes", rules, "cause", f)
 	m.single = true
 	return m.writeRules(ctx, plan)
 }
 
-func (m *matching) writeGroup(ctx context.Context, g group, plan nsg.Plan) error {
+// writeFlush sets FlushConnection and changes nothing else.
+func (m *matching) writeFlush(ctx context.Context, g group, plan nsg.Plan) error {
+	if g.etag == "" {
+		m.refuse("", errors.New("no ETag came with the group, and without one a write of the whole could undo a change made meanwhile"))
+		return nil
+	}
 	body, err := g.rewrite(plan)
 	if err != nil {
-		return fmt.Errorf("rewrite %s: %w", m.id, err)
+		return err
 	}
+	if err := m.writeGroup(ctx, g, plan, body); err != nil {
+		return m.settle("", failed(err, writing))
+	}
+	return nil
+}
+
+func (m *matching) writeGroup(ctx context.Context, g group, plan nsg.Plan, body []byte) error {
 	m.outcome.Writes++
-	// Both values are for this one request; polling goes on without them.
 	sending := policy.WithHTTPHeader(withRawBody(ctx, body), http.Header{"If-Match": {g.etag}})
 	poller, err := m.groups.BeginCreateOrUpdate(sending, m.id.ResourceGroup(), m.id.Name(), armnetwork.SecurityGroup{}, nil)
-	return finish(ctx, m.Network, poller, err)
+	if err = finish(ctx, m.Network, poller, err); err == nil && plan.Flush != nil {
+		m.flushes++
+	}
+	return err
 }
 
 // writeRules makes the changes one by one. Those refused for good are noted and do
@@ -74,14 +100,7 @@ func (m *matching) writeRules(ctx context.Context, plan nsg.Plan) error {
 			return
 		}
 		f := failed(err, writing)
-		reaction := f.reaction()
-		if reaction == once {
-			if m.doubts[name]++; m.doubts[name] > 1 {
-				reaction = refuse
-			}
-		}
-		if reaction == refuse {
-			m.outcome.Refused[name] = fmt.Errorf("write rule %s of %s: %w: %w", name, m.id, access.ErrForbidden, f)
+		if m.settle(name, f) == nil {
 			return
 		}
 		last = f
@@ -96,8 +115,13 @@ func (m *matching) writeRules(ctx context.Context, plan nsg.Plan) error {
 		})
 	}
 	for _, r := range plan.Put {
+		body, err := encodeRule(r)
+		if err != nil {
+			m.refuse(r.Name, err)
+			continue
+		}
 		try(r.Name, func() error {
-			poller, err := m.rules.BeginCreateOrUpdate(ctx, m.id.ResourceGroup(), m.id.Name(), r.Name, *writeRule(r), nil)
+			poller, err := m.rules.BeginCreateOrUpdate(withRawBody(ctx, body), m.id.ResourceGroup(), m.id.Name(), r.Name, armnetwork.SecurityRule{}, nil)
 			return finish(ctx, m.Network, poller, err)
 		})
 	}
@@ -105,6 +129,30 @@ func (m *matching) writeRules(ctx context.Context, plan nsg.Plan) error {
 		return ctx.Err()
 	}
 	return last
+}
+
+// settle notes a failed change if it is refused for good, else returns the failure.
+func (m *matching) settle(name string, f *failure) error {
+	reaction := f.reaction()
+	if reaction == once {
+		if m.doubts[name]++; m.doubts[name] > 1 {
+			reaction = refuse
+		}
+	}
+	if reaction != refuse {
+		return f
+	}
+	m.refuse(name, f)
+	return nil
+}
+
+// refuse notes that a change will not happen; the name "" is FlushConnection's.
+func (m *matching) refuse(name string, why error) {
+	what := "rule " + name
+	if name == "" {
+		what = "flushConnection"
+	}
+	m.outcome.Refused[name] = fmt.Errorf("write %s of %s: %w: %w", what, m.id, access.ErrForbidden, why)
 }
 
 // finish follows an operation to its end. The SDK's own pace would be 30 s.

@@ -2,7 +2,6 @@ package tables
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ const (
 	maxParts  = 15
 )
 
-var errTooLong = errors.New("too long for one row")
+var errTooLong = fmt.Errorf("too long for one row of %d characters", maxParts*partUnits)
 
 // setText stores text of up to 15 × 32,000 UTF-16 units. The row must be inserted
 // or replaced: merged, it could keep parts of a longer predecessor.

@@ -165,3 +165,7 @@ func odataCode(data []byte) string {
 	}
 	return body.Error.Code
 }
+
+func unreadable(what string, err error) error {
+	return fmt.Errorf("%s as stored cannot be read: %w", what, err)
+}

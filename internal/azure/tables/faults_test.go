@@ -168,6 +168,47 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// Somebody else creates the protection while we do: ours then builds on his.
+func TestCreateClash(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	storm(t, a, "machines", 1, func() error { return protectSample(context.Background(), other, 1) })
+	if err := protectSample(t.Context(), s, 2); err != nil {
+		t.Fatal(err)
+	}
+	wantProtection(t, s, 2, "revision 1", "revision 2")
+}
+
+// A guard is put between the two halves of a settlement, and the other way round.
+// What was put stands, whichever was first.
+func TestSettleAgainstPutGuard(t *testing.T) {
+	confirmed := map[string]int{sampleGuard(1).Key(): 1}
+	put := func(s *Store) error {
+		_, err := s.PutGuard(context.Background(), nsgID, sampleGuard(2))
+		return err
+	}
+	for name, settlement := range map[string]access.Settlement{
+		"guarded":  {Enforced: 1, Guarded: confirmed},
+		"released": {Enforced: 1, Released: confirmed},
+	} {
+		settle := func(s *Store) error { return s.Settle(context.Background(), nsgID, settlement) }
+		for order, calls := range map[string][2]func(*Store) error{"put in between": {settle, put}, "settled in between": {put, settle}} {
+			t.Run(name+" "+order, func(t *testing.T) {
+				a := newAccount(t)
+				s, other := a.store(t), a.store(t)
+				putSampleGuard(t, s)
+				blows := storm(t, a, "grants", 1, func() error { return calls[1](other) })
+				if err := calls[0](s); err != nil {
+					t.Fatal(err)
+				}
+				if b := wantBook(t, s, "guard 2"); b.Generation != 2 || b.Enforced != 1 || blows.Load() != 1 {
+					t.Errorf("head %+v after %d clashes", b.Head, blows.Load())
+				}
+			})
+		}
+	}
+}
+
 // A wait between two attempts ends with the caller's patience.
 func TestContendEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"jitgate/internal/access"
 	"jitgate/internal/armid"
 )
 
+// Reading a whole table relies on the head being the last row of its NSG: keys are
+// sorted by character, and "grant-…" and "guard-…" come before "nsg".
 const (
 	headRow     = "nsg"
 	grantPrefix = "grant-"
@@ -36,7 +39,7 @@ func (s *Store) head(ctx context.Context, id armid.ID) (row, access.Head, error)
 	}
 	h, err := readHead(stored.columns)
 	if err != nil {
-		return row{}, access.Head{}, fmt.Errorf("the head of %s as stored cannot be read: %w", id, err)
+		return row{}, access.Head{}, unreadable("the head of "+id.String(), err)
 	}
 	return stored, h, nil
 }
@@ -56,34 +59,52 @@ func (s *Store) bump(id armid.ID, stored row, h access.Head) (change, int64) {
 	return merge(stored, c), h.Generation
 }
 
-// Touch implements [access.Store].
-func (s *Store) Touch(ctx context.Context, id armid.ID) (int64, error) {
-	generation, _, err := s.PutGrants(ctx, id, nil)
-	return generation, err
+// raise bumps the generation of an NSG in one transaction with the changes that
+// more asks for, and returns the new one. more is called after the head was read,
+// and again after a clash: whoever changes a row that it reads changes the head
+// too, or the row itself, and the transaction fails. Without a head (exists is
+// false) the NSG has no other rows either.
+//
+// After a lost answer the generation may have been bumped twice: numbers can be
+// left out, but none is given twice.
+func (s *Store) raise(ctx context.Context, id armid.ID, what string, more func(exists bool) ([]change, error)) (int64, error) {
+	var generation int64
+	err := contend(ctx, what, func() error {
+		stored, h, err := s.head(ctx, id)
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			return err
+		}
+		changes, err := more(stored.etag != "")
+		if err != nil {
+			return err
+		}
+		var head change
+		head, generation = s.bump(id, stored, h)
+		return s.grants.swap(ctx, append([]change{head}, changes...)...)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return generation, nil
 }
 
-// PutGrants implements [access.Store]. After a lost answer the generation may have
-// been bumped twice: numbers can be left out, but none is given twice.
+// Touch implements [access.Store].
+func (s *Store) Touch(ctx context.Context, id armid.ID) (int64, error) {
+	return s.raise(ctx, id, "the head of "+id.Name(), func(bool) ([]change, error) { return nil, nil })
+}
+
+// PutGrants implements [access.Store].
 func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Grant) (int64, []access.Grant, error) {
-	var generation int64
 	var result []access.Grant
-	err := contend(ctx, "the grants of "+id.Name(), func() error {
-		// The head before the grants: whoever changes a grant in between changes the head,
-		// or the row itself, and the transaction fails.
-		stored, h, err := s.head(ctx, id)
+	generation, err := s.raise(ctx, id, "the grants of "+id.Name(), func(exists bool) ([]change, error) {
 		var known map[string]grantRecord
-		switch {
-		case errors.Is(err, access.ErrNotFound): // then there are no grants either
-		case err != nil:
-			return err
-		case len(grants) > 0:
+		var err error
+		if exists && len(grants) > 0 {
 			if known, err = s.grantsAmong(ctx, id, grants); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		var headChange change
-		headChange, generation = s.bump(id, stored, h)
-		changes := []change{headChange}
+		var changes []change
 		result = make([]access.Grant, len(grants))
 		for i, g := range grants {
 			old, exists := known[g.Key()]
@@ -91,11 +112,11 @@ func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Gran
 			case !exists:
 				c, err := grantColumns(g)
 				if err != nil {
-					return fmt.Errorf("grant %s cannot be stored: %w", g.Key(), err)
+					return nil, fmt.Errorf("grant %s cannot be stored: %w", g.Key(), err)
 				}
 				changes = append(changes, insert(id.Key(), grantRow(g.Key()), c))
 				if result[i], err = readGrant(c); err != nil {
-					return fmt.Errorf("grant %s cannot be stored: %w", g.Key(), err)
+					return nil, fmt.Errorf("grant %s cannot be stored: %w", g.Key(), err)
 				}
 				continue
 			case g.Closing && !old.grant.Closing:
@@ -104,7 +125,7 @@ func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Gran
 			}
 			result[i] = old.grant
 		}
-		return s.grants.swap(ctx, changes...)
+		return changes, nil
 	})
 	if err != nil {
 		return 0, nil, err
@@ -119,8 +140,7 @@ func (s *Store) grantsAmong(ctx context.Context, id armid.ID, grants []access.Gr
 	for i, g := range grants {
 		keys[i] = grantRow(g.Key())
 	}
-	filter := both(is("PartitionKey", id.Key()), from("RowKey", slices.Min(keys)), upTo("RowKey", slices.Max(keys)))
-	records, err := s.grantRecords(ctx, filter)
+	records, err := s.grantRecords(ctx, spanning(id.Key(), slices.Min(keys), slices.Max(keys)))
 	known := make(map[string]grantRecord, len(records))
 	for _, r := range records {
 		known[r.grant.Key()] = r
@@ -136,11 +156,15 @@ func (s *Store) grantRecords(ctx context.Context, filter string) ([]grantRecord,
 		}
 		g, err := readGrant(found.columns)
 		if err != nil {
-			return nil, fmt.Errorf("row %s of NSG %s as stored cannot be read: %w", found.rk, found.pk, err)
+			return nil, unreadableRow(found, err)
 		}
 		out = append(out, grantRecord{found, g})
 	}
 	return out, nil
+}
+
+func unreadableRow(found row, err error) error {
+	return unreadable(fmt.Sprintf("row %s of NSG %s", found.rk, found.pk), err)
 }
 
 // SetWakeUp implements [access.Store]. It leaves the head alone: nothing about the
@@ -169,53 +193,68 @@ func (s *Store) SetWakeUp(ctx context.Context, id armid.ID, request string, sequ
 	})
 }
 
-// Book implements [access.Store]. The head is read before the grants. The other
-// way round, or in one query (where the key "grant-…" sorts before "nsg"), a grant
-// put in between could be missing while the head shows its generation already; the
-// pass would settle that generation, and nobody would open the grant. This way it
-// can only be there before its generation, and the next pass finds nothing to do.
+// Book implements [access.Store]. The head is read before the grants and guards.
+// The other way round, or in one query (where it sorts last), one put in between
+// could be missing while the head shows its generation already; the pass would
+// settle that generation, and nobody would carry out what was put. This way it can
+// only be there before its generation, and the next pass finds nothing to do.
 func (s *Store) Book(ctx context.Context, id armid.ID) (access.Book, error) {
 	_, h, err := s.head(ctx, id)
 	if err != nil {
 		return access.Book{}, err
 	}
-	records, err := s.grantRecords(ctx, starting(id.Key(), grantPrefix))
-	if err != nil {
-		return access.Book{}, err
-	}
 	book := access.Book{Head: h}
-	for _, r := range records {
-		book.Grants = append(book.Grants, r.grant)
+	for found, err := range s.grants.rows(ctx, both(is("PartitionKey", id.Key()), below("RowKey", headRow)), pageSize) {
+		if err == nil {
+			err = enter(&book, found)
+		}
+		if err != nil {
+			return access.Book{}, err
+		}
 	}
 	return book, nil
 }
 
-// Books implements [access.Store]. It reads the table in one go, so a grant put
-// meanwhile may be missing from its book: good for finding what is forgotten, not
-// for settling.
+// enter adds a row to the book that it belongs to.
+func enter(b *access.Book, found row) (err error) {
+	switch {
+	case found.rk == headRow:
+		b.Head, err = readHead(found.columns)
+	case strings.HasPrefix(found.rk, guardPrefix):
+		var g access.Guard
+		g, err = readGuard(found.columns)
+		b.Guards = append(b.Guards, g)
+	default:
+		var g access.Grant
+		g, err = readGrant(found.columns)
+		b.Grants = append(b.Grants, g)
+	}
+	if err != nil {
+		return unreadableRow(found, err)
+	}
+	return nil
+}
+
+// Books implements [access.Store]. It reads the table in one go, so a grant or
+// guard put meanwhile may be missing from its book: good for finding what is
+// forgotten, not for settling.
 func (s *Store) Books(ctx context.Context, f func(access.Book) error) error {
-	var grants []access.Grant
+	var book access.Book
 	partition := ""
 	for found, err := range s.grants.rows(ctx, "", pageSize) {
 		if err != nil {
 			return err
 		}
 		if found.pk != partition {
-			partition, grants = found.pk, nil
+			partition, book = found.pk, access.Book{}
 		}
-		if found.rk != headRow { // grants come first, the head last
-			g, err := readGrant(found.columns)
-			if err != nil {
-				return fmt.Errorf("row %s of NSG %s as stored cannot be read: %w", found.rk, found.pk, err)
-			}
-			grants = append(grants, g)
+		if err := enter(&book, found); err != nil {
+			return err
+		}
+		if found.rk != headRow {
 			continue
 		}
-		h, err := readHead(found.columns)
-		if err != nil {
-			return fmt.Errorf("the head of NSG %s as stored cannot be read: %w", found.pk, err)
-		}
-		if err := f(access.Book{Head: h, Grants: grants}); err != nil {
+		if err := f(book); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,11 @@
 package tables
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/audit"
 	local "jitgate/internal/local/tables"
+	"jitgate/internal/nsg"
 )
 
 // The index is one transaction and holds all that List may ask for.
@@ -31,7 +35,7 @@ func TestIndexRows(t *testing.T) {
 	if d := cmp.Diff(want, keysOf(t, s.lookups, "")); d != "" {
 		t.Errorf("rows (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]string{"event-000001", "request"}, keysOf(t, s.requests, "")); d != "" {
+	if d := cmp.Diff([]string{"event-000001", "request"}, keysOf(t, s.requests.table, "")); d != "" {
 		t.Errorf("rows (-want +got):\n%s", d)
 	}
 	if _, err := s.UpdateRequest(t.Context(), r.ID, func(r *access.Request) ([]audit.Event, error) {
@@ -42,6 +46,69 @@ func TestIndexRows(t *testing.T) {
 	}
 	if got := keysOf(t, s.lookups, openPrefix); len(got) != 0 {
 		t.Errorf("rows %q of a finished request", got)
+	}
+}
+
+// Books relies on the head being the last row of its NSG.
+func TestRowsOfNSGs(t *testing.T) {
+	s := newAccount(t).store(t)
+	putSampleGuard(t, s)
+	putSamples(t, s)
+	want := []string{"grant-" + sampleGrant(1).Key(), "grant-" + sampleGrant(2).Key(), "guard-" + vmID.Key(), "nsg"}
+	if d := cmp.Diff(want, keysOf(t, s.grants, "")); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+	if err := protectSample(t.Context(), s, 1); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"event-000001", "protection"}, keysOf(t, s.machines.table, "")); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+	numbered := slices.Clone(made)
+	numbered[0].Sequence = 7
+	if err := s.Note(t.Context(), nsgID, numbered); err != nil {
+		t.Fatal(err)
+	}
+	got := keysOf(t, s.nsgs, "")
+	if len(got) != 1 || len(got[0]) != len("event-")+36 {
+		t.Fatalf("rows %q, want one under a UUID", got)
+	}
+	found, err := s.nsgs.get(t.Context(), nsgID.Key(), got[0])
+	if err != nil || strings.Contains(found.columns.text("Body"), "sequence") {
+		t.Errorf("a number that only reading gives is stored: %s, error %v", found.columns.text("Body"), err)
+	}
+}
+
+// More removed rules than a row holds are refused before anything is written: a
+// machine whose rules went without a copy could never be given back.
+func TestProtectionTooLong(t *testing.T) {
+	a := newAccount(t)
+	s := a.store(t)
+	removed := []nsg.Rule{{Verbatim: bytes.Repeat([]byte("x"), maxParts*partUnits)}}
+	g := sampleGuard(1)
+	g.Removed = removed
+	before := a.Counts()["transaction"]
+	if _, err := s.PutGuard(t.Context(), nsgID, g); !errors.Is(err, errTooLong) || errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("error %v, want one that says so", err)
+	}
+	_, err := s.UpdateProtection(t.Context(), vmID, func(p *access.Protection) ([]audit.Event, error) {
+		p.Parts = []access.Part{{NSG: nsgID, Removed: removed}}
+		return made, nil
+	})
+	if !errors.Is(err, errTooLong) || errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("error %v, want one that says so", err)
+	}
+	if got := a.Counts()["transaction"] - before; got != 0 {
+		t.Errorf("%d transactions were sent", got)
+	}
+
+	// What the service takes, it takes whole.
+	g.Removed[0].Verbatim = bytes.Repeat([]byte("é"), maxParts*partUnits-1000)
+	if _, err := s.PutGuard(t.Context(), nsgID, g); err != nil {
+		t.Fatal(err)
+	}
+	if b := wantBook(t, s, "guard 1"); !bytes.Equal(b.Guards[0].Removed[0].Verbatim, g.Removed[0].Verbatim) {
+		t.Error("the longest guard came back different")
 	}
 }
 
@@ -60,7 +127,7 @@ func TestRequestsThatCannotBeStored(t *testing.T) {
 			t.Errorf("%s: error %v, want one that is final", name, err)
 		}
 	}
-	if got := append(keysOf(t, s.lookups, ""), keysOf(t, s.requests, "")...); len(got) != 0 {
+	if got := append(keysOf(t, s.lookups, ""), keysOf(t, s.requests.table, "")...); len(got) != 0 {
 		t.Errorf("rows %q were written", got)
 	}
 }
@@ -161,7 +228,7 @@ func TestBooksOverPages(t *testing.T) {
 	}
 }
 
-// A grant put while a book is read must not be hidden by the generation it came
+// A grant or guard put while a book is read must not be hidden by the generation it came
 // with: between the two reads it is there too early, never too late.
 func TestBookDuringPut(t *testing.T) {
 	a := newAccount(t)
@@ -174,10 +241,13 @@ func TestBookDuringPut(t *testing.T) {
 			if _, _, err := other.PutGrants(t.Context(), nsgID, []access.Grant{sampleGrant(3)}); err != nil {
 				t.Error(err)
 			}
+			if _, err := other.PutGuard(t.Context(), nsgID, sampleGuard(1)); err != nil {
+				t.Error(err)
+			}
 		}
 		return nil
 	}, nil)
-	if b := wantBook(t, s, "1", "2", "3"); b.Generation != 1 || !put {
+	if b := wantBook(t, s, "1", "2", "3", "guard 1"); b.Generation != 1 || !put {
 		t.Errorf("generation %d, want 1: what was put since has still to be looked at", b.Generation)
 	}
 }
@@ -237,29 +307,69 @@ func TestUnreadableRows(t *testing.T) {
 	s := newAccount(t).store(t)
 	insertSample(t, s)
 	putSamples(t, s)
+	putSampleGuard(t, s)
+	if err := errors.Join(protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made)); err != nil {
+		t.Fatal(err)
+	}
+	settle := access.Settlement{Guarded: map[string]int{sampleGuard(1).Key(): 1}}
+	book := func() error { _, err := s.Book(t.Context(), nsgID); return err }
+	books := func() error { return s.Books(t.Context(), func(access.Book) error { return nil }) }
 	for _, c := range []struct {
 		table  table
 		pk, rk string
-		read   func() error
+		reads  []func() error
 	}{
-		{s.requests, sample(1).ID, requestRow, func() error { _, err := s.Request(t.Context(), sample(1).ID); return err }},
-		{s.requests, sample(1).ID, eventRow(1), func() error { _, err := s.Events(t.Context(), sample(1).ID); return err }},
-		{s.grants, nsgID.Key(), grantRow(sampleGrant(1).Key()), func() error { _, err := s.Book(t.Context(), nsgID); return err }},
-		{s.grants, nsgID.Key(), headRow, func() error { _, err := s.Head(t.Context(), nsgID); return err }},
-		{s.grants, nsgID.Key(), headRow, func() error { return s.Books(t.Context(), func(access.Book) error { return nil }) }},
+		{s.requests.table, sample(1).ID, requestRow, []func() error{
+			func() error { _, err := s.Request(t.Context(), sample(1).ID); return err },
+			func() error { return undertakings[1].do(t.Context(), s) },
+		}},
+		{s.requests.table, sample(1).ID, eventRow(1), []func() error{
+			func() error { _, err := s.Events(t.Context(), sample(1).ID); return err },
+		}},
+		{s.machines.table, vmID.Key(), protectionRow, []func() error{
+			func() error { _, err := s.Protection(t.Context(), vmID); return err },
+			func() error { return protectSample(t.Context(), s, 1) },
+			func() error { return s.Protections(t.Context(), func(access.Protection) error { return nil }) },
+		}},
+		{s.machines.table, vmID.Key(), eventRow(1), []func() error{
+			func() error { _, err := s.ProtectionEvents(t.Context(), vmID); return err },
+		}},
+		{s.nsgs, nsgID.Key(), keysOf(t, s.nsgs, eventPrefix)[0], []func() error{
+			func() error { _, err := s.Notes(t.Context(), nsgID); return err },
+		}},
+		{s.grants, nsgID.Key(), grantRow(sampleGrant(1).Key()), []func() error{book, books}},
+		{s.grants, nsgID.Key(), guardRow(sampleGuard(1).Key()), []func() error{book, books,
+			func() error { _, err := s.PutGuard(t.Context(), nsgID, sampleGuard(1)); return err },
+			func() error { return s.Settle(t.Context(), nsgID, settle) },
+		}},
+		{s.grants, nsgID.Key(), headRow, []func() error{book, books,
+			func() error { _, err := s.Head(t.Context(), nsgID); return err },
+			func() error { _, err := s.Touch(t.Context(), nsgID); return err },
+		}},
 	} {
-		if err := c.read(); err != nil && c.rk != headRow {
-			t.Fatal(err)
-		}
 		stored, err := c.table.get(t.Context(), c.pk, c.rk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.table.write(t.Context(), merge(stored, columns{"Body": "{", "Generation": "many"})); err != nil {
+		if err := c.table.write(t.Context(), merge(stored, columns{"Body": "{", "Generation": "many", "Revision": "many"})); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.read(); err == nil || errors.Is(err, access.ErrNotFound) || errors.Is(err, access.ErrUnavailable) {
-			t.Errorf("%s: error %v, want one that is final", c.rk, err)
+		for i, read := range c.reads {
+			if err := read(); err == nil || errors.Is(err, access.ErrNotFound) || errors.Is(err, access.ErrUnavailable) {
+				t.Errorf("%s, read %d: error %v, want one that is final", c.rk, i+1, err)
+			}
+		}
+		spoilt, err := c.table.get(t.Context(), c.pk, c.rk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.table.write(t.Context(), replace(spoilt, stored.columns)); err != nil {
+			t.Fatal(err)
+		}
+		for i, read := range c.reads {
+			if err := read(); err != nil {
+				t.Errorf("%s mended, read %d: %v", c.rk, i+1, err)
+			}
 		}
 	}
 }

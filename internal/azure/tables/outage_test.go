@@ -115,6 +115,86 @@ var undertakings = []undertaking{
 		},
 	},
 	{
+		name: "PutGuard",
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.PutGuard(ctx, nsgID, sampleGuard(1))
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			if b := wantBook(t, s, "guard 1"); b.Generation == b.Enforced {
+				t.Error("nothing tells that the NSG has to be looked at")
+			}
+		},
+	},
+	{
+		name:    "PutGuard of the next revision",
+		prepare: putSampleGuard,
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.PutGuard(ctx, nsgID, sampleGuard(2))
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			if b := wantBook(t, s, "guard 2"); b.Generation < 2 {
+				t.Errorf("generation %d", b.Generation)
+			}
+		},
+	},
+	{
+		name:    "Settle of a guard",
+		prepare: func(t *testing.T, s *Store) { putSamples(t, s); putSampleGuard(t, s) },
+		do: func(ctx context.Context, s *Store) error {
+			return s.Settle(ctx, nsgID, access.Settlement{Enforced: 2, Closed: []string{sampleGrant(1).Key(), sampleGrant(2).Key()},
+				Guarded: map[string]int{sampleGuard(1).Key(): 1}})
+		},
+		done: func(t *testing.T, s *Store) {
+			if b := wantBook(t, s, "guard 1 done"); b.Enforced != 2 {
+				t.Errorf("head %+v", b.Head)
+			}
+		},
+	},
+	{
+		name:    "Settle of a released guard",
+		prepare: putSampleGuard,
+		do: func(ctx context.Context, s *Store) error {
+			return s.Settle(ctx, nsgID, access.Settlement{Enforced: 1, Released: map[string]int{sampleGuard(1).Key(): 1}})
+		},
+		done: func(t *testing.T, s *Store) {
+			if b := wantBook(t, s); b.Enforced != 1 {
+				t.Errorf("head %+v", b.Head)
+			}
+		},
+	},
+	{
+		name: "UpdateProtection that creates",
+		do:   func(ctx context.Context, s *Store) error { return protectSample(ctx, s, 1) },
+		done: func(t *testing.T, s *Store) { wantProtection(t, s, 1, "revision 1") },
+	},
+	{
+		name: "UpdateProtection",
+		prepare: func(t *testing.T, s *Store) {
+			if err := protectSample(t.Context(), s, 1); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do:   func(ctx context.Context, s *Store) error { return protectSample(ctx, s, 2) },
+		done: func(t *testing.T, s *Store) { wantProtection(t, s, 2, "revision 1", "revision 2") },
+	},
+	{
+		// Who notes again looks first: a note by itself has nothing to be known by.
+		name: "Note",
+		do: func(ctx context.Context, s *Store) error {
+			events, err := s.Notes(ctx, nsgID)
+			if err != nil || len(events) > 0 {
+				return err
+			}
+			return s.Note(ctx, nsgID, []audit.Event{{Text: "one"}, {Text: "two"}})
+		},
+		done: func(t *testing.T, s *Store) {
+			events, err := s.Notes(t.Context(), nsgID)
+			wantRecord(t, events, err, "one", "two")
+		},
+	},
+	{
 		name: "PutPolicy",
 		do: func(ctx context.Context, s *Store) error {
 			p, err := s.PutPolicy(ctx, samplePolicy(22), person, noon)
@@ -131,8 +211,16 @@ var undertakings = []undertaking{
 		},
 	},
 	{
-		name:    "Reads",
-		prepare: func(t *testing.T, s *Store) { insertSample(t, s); putSamples(t, s); putSamplePolicy(t, s) },
+		name: "Reads",
+		prepare: func(t *testing.T, s *Store) {
+			insertSample(t, s)
+			putSamples(t, s)
+			putSampleGuard(t, s)
+			putSamplePolicy(t, s)
+			if err := errors.Join(protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made)); err != nil {
+				t.Fatal(err)
+			}
+		},
 		do: func(ctx context.Context, s *Store) error {
 			_, err := s.Request(ctx, sample(1).ID)
 			_, err2 := s.Events(ctx, sample(1).ID)
@@ -142,8 +230,13 @@ var undertakings = []undertaking{
 			err5 := s.Books(ctx, func(access.Book) error { books++; return nil })
 			_, err6 := s.Policy(ctx, samplePolicy(22).Scope)
 			list, err7 := s.ListPolicies(ctx)
-			err = errors.Join(err, err2, err3, err4, err5, err6, err7)
-			if err == nil && (len(page.Requests) != 1 || books != 1 || len(list) != 1) {
+			_, err8 := s.Protection(ctx, vmID)
+			machines := 0
+			err9 := s.Protections(ctx, func(access.Protection) error { machines++; return nil })
+			record, err10 := s.ProtectionEvents(ctx, vmID)
+			notes, err11 := s.Notes(ctx, nsgID)
+			err = errors.Join(err, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11)
+			if err == nil && (len(page.Requests) != 1 || books != 1 || len(list) != 1 || machines != 1 || len(record) != 1 || len(notes) != 1) {
 				err = errors.New("something is missing")
 			}
 			return err

@@ -27,7 +27,7 @@ func (s *Store) Policy(ctx context.Context, scope armid.ID) (policy.Policy, erro
 	}
 	p, err := readPolicy(stored.columns)
 	if err != nil {
-		return policy.Policy{}, fmt.Errorf("the policy of %s as stored cannot be read: %w", scope, err)
+		return policy.Policy{}, unreadable("the policy of "+scope.String(), err)
 	}
 	return p, nil
 }
@@ -93,7 +93,7 @@ func (s *Store) ListPolicies(ctx context.Context) ([]policy.Policy, error) {
 		}
 		p, err := readPolicy(found.columns)
 		if err != nil {
-			return nil, fmt.Errorf("the policy of %s as stored cannot be read: %w", found.columns.text("Scope"), err)
+			return nil, unreadable("the policy of "+found.columns.text("Scope"), err)
 		}
 		out = append(out, p)
 	}

@@ -40,11 +40,29 @@ type targetBody struct {
 	Ending         string        `json:"ending,omitempty"`
 	ReasonCode     string        `json:"reasonCode,omitempty"`
 	ReasonSentence string        `json:"reasonSentence,omitempty"`
+	Warning        reasonBody    `json:"warning,omitzero"`
 	Policy         string        `json:"policy,omitempty"`
 	ExpiresAt      time.Time     `json:"expiresAt,omitzero"`
 	OpenedAt       time.Time     `json:"openedAt,omitzero"`
 	EndedAt        time.Time     `json:"endedAt,omitzero"`
+	Ways           []wayBody     `json:"ways,omitempty"`
 	Openings       []openingBody `json:"openings,omitempty"`
+}
+
+type reasonBody struct {
+	Code     string `json:"code"`
+	Sentence string `json:"sentence"`
+}
+
+// wayBody is a network interface of the target.
+type wayBody struct {
+	ID        armid.ID       `json:"id"`
+	Addresses []netip.Addr   `json:"addresses"`
+	NSGs      []armid.ID     `json:"nsgs"`
+	Public    bool           `json:"public"`
+	Firewall  bool           `json:"firewall"`
+	Network   []netip.Prefix `json:"network,omitempty"`
+	ASGs      []string       `json:"asgs,omitempty"`
 }
 
 type portBody struct {
@@ -67,7 +85,7 @@ type ruleBody struct {
 }
 
 type eventBody struct {
-	Sequence int       `json:"sequence"`
+	Sequence int       `json:"sequence,omitempty"` // none for notes
 	At       time.Time `json:"at"`
 	Kind     string    `json:"kind"`
 	Actor    string    `json:"actor"`
@@ -109,9 +127,12 @@ func requestColumns(r *access.Request) (columns, error) {
 func storeTarget(t access.Target) targetBody {
 	return targetBody{
 		VM: t.VM, State: string(t.State), Ending: string(t.Ending), Policy: t.Policy,
-		ReasonCode: string(t.Reason.Code), ReasonSentence: t.Reason.Sentence,
+		ReasonCode: string(t.Reason.Code), ReasonSentence: t.Reason.Sentence, Warning: storeReason(t.Warning),
 		ExpiresAt: t.ExpiresAt.UTC(), OpenedAt: t.OpenedAt.UTC(), EndedAt: t.EndedAt.UTC(),
 		Ports: convert(t.Ports, func(p policy.Port) portBody { return portBody{p.Number, string(p.Protocol)} }),
+		Ways: convert(t.Ways, func(i access.Interface) wayBody {
+			return wayBody{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
+		}),
 		Openings: convert(t.Openings, func(o access.Opening) openingBody {
 			return openingBody{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed,
 				Rules: convert(o.Rules, func(r access.PlannedRule) ruleBody { return ruleBody{r.Name, string(r.Protocol), r.Ports} })}
@@ -134,10 +155,13 @@ func readRequest(c columns) (access.Request, error) {
 func loadTarget(t targetBody) access.Target {
 	return access.Target{
 		VM: t.VM, State: access.State(t.State), Ending: access.State(t.Ending), Policy: t.Policy,
-		Reason:    access.Reason{Code: access.Code(t.ReasonCode), Sentence: t.ReasonSentence},
+		Reason: access.Reason{Code: access.Code(t.ReasonCode), Sentence: t.ReasonSentence}, Warning: loadReason(t.Warning),
 		ExpiresAt: t.ExpiresAt, OpenedAt: t.OpenedAt, EndedAt: t.EndedAt,
 		Ports: convert(t.Ports, func(p portBody) policy.Port {
 			return policy.Port{Number: p.Number, Protocol: policy.Protocol(p.Protocol)}
+		}),
+		Ways: convert(t.Ways, func(i wayBody) access.Interface {
+			return access.Interface{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
 		}),
 		Openings: convert(t.Openings, func(o openingBody) access.Opening {
 			return access.Opening{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed,
@@ -146,6 +170,11 @@ func loadTarget(t targetBody) access.Target {
 				})}
 		}),
 	}
+}
+
+func storeReason(r access.Reason) reasonBody { return reasonBody{string(r.Code), r.Sentence} }
+func loadReason(r reasonBody) access.Reason {
+	return access.Reason{Code: access.Code(r.Code), Sentence: r.Sentence}
 }
 
 func eventColumns(e audit.Event) (columns, error) {

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
 	"reflect"
@@ -8,12 +9,14 @@ import (
 	"testing"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"jitgate/internal/access"
+	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
 )
@@ -25,7 +28,9 @@ func TestStoredForm(t *testing.T) {
 	r.Justification, r.Events = "ticket", 2
 	target := &r.Targets[0]
 	target.State, target.Ending, target.Policy = access.Closing, access.Expired, "scope version 3"
-	target.Reason = access.Reason{Code: access.NSGFull, Sentence: "Full."}
+	target.Reason, target.Warning = access.Reason{Code: access.NSGFull, Sentence: "Full."}, access.Reason{Code: access.NSGFull, Sentence: "Nearly."}
+	target.Ways = []access.Interface{{ID: nicID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, NSGs: []armid.ID{nsgID}, Public: true,
+		Network: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ASGs: []string{"asg"}}}
 	target.ExpiresAt, target.OpenedAt, target.EndedAt = noon.Add(time.Hour), noon, noon.Add(1)
 	target.Openings = []access.Opening{{NSG: nsgID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Open: true, Closed: true,
 		Rules: []access.PlannedRule{{Name: "rule", Protocol: nsg.TCP, Ports: []uint16{22}}}}}
@@ -37,8 +42,9 @@ func TestStoredForm(t *testing.T) {
 		{"id":"00000000-0000-7000-8000-000000000001","requester":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},
 		"source":"203.0.113.7/32","durationNanoseconds":3600000000000,"justification":"ticket","createdAt":"2026-03-01T12:01:00Z","fingerprint":"f00d",
 		"targets":[{"vm":"`+vmID.String()+`","ports":[{"port":22,"protocol":"TCP"}],"state":"Closing","ending":"Expired",
-			"reasonCode":"nsg_full","reasonSentence":"Full.","policy":"scope version 3",
+			"reasonCode":"nsg_full","reasonSentence":"Full.","warning":{"code":"nsg_full","sentence":"Nearly."},"policy":"scope version 3",
 			"expiresAt":"2026-03-01T13:00:00Z","openedAt":"2026-03-01T12:00:00Z","endedAt":"2026-03-01T12:00:00.000000001Z",
+			"ways":[{"id":"`+nicID.String()+`","addresses":["10.0.0.4"],"nsgs":["`+nsgID.String()+`"],"public":true,"firewall":false,"network":["10.0.0.0/8"],"asgs":["asg"]}],
 			"openings":[{"nsg":"`+nsgID.String()+`","addresses":["10.0.0.4"],"rules":[{"name":"rule","protocol":"Tcp","ports":[22]}],"open":true,"closed":true}]}],
 		"events":2}}`)
 
@@ -60,6 +66,41 @@ func TestStoredForm(t *testing.T) {
 
 	wantColumns(t, headColumns(access.Head{NSG: nsgID, Generation: 3, Enforced: 2, NextDue: noon}),
 		`{"NSG":"`+nsgID.String()+`","Generation":"3","Enforced":"2","NextDue":"2026-03-01T12:00:00Z","ChangedAt":""}`)
+}
+
+func TestStoredFormOfProtection(t *testing.T) {
+	removed := nsg.Rule{Name: "open", Description: "d", Direction: nsg.Inbound, Access: nsg.Allow, Protocol: nsg.TCP, Priority: 300,
+		Sources: []string{"*"}, SourcePorts: []string{"1"}, SourceASGs: []string{"s"},
+		Destinations: []string{"10.0.0.4"}, DestinationPorts: []string{"22"}, DestinationASGs: []string{"d"}, Verbatim: []byte(`{ "a":1}`)}
+	wantRule := `{"name":"open","description":"d","direction":"Inbound","access":"Allow","protocol":"Tcp","priority":300,"sources":["*"],"sourcePorts":["1"],"sourceASGs":["s"],
+		"destinations":["10.0.0.4"],"destinationPorts":["22"],"destinationASGs":["d"],"verbatim":"{ \"a\":1}"}`
+	ports := []nsg.PortRange{{Protocol: nsg.UDP, First: 53, Last: 54}}
+	addresses := []netip.Addr{netip.MustParseAddr("10.0.0.4")}
+	wantPorts, wantAddresses := `[{"protocol":"Udp","first":53,"last":54}]`, `["10.0.0.4"]`
+
+	g := access.Guard{VM: vmID, Revision: 3, Restore: true, Ports: ports, Addresses: addresses,
+		Former: []nsg.Cover{{Ports: ports, Addresses: addresses}}, Removed: []nsg.Rule{removed}, FlushSet: true, Done: true}
+	c, err := guardColumns(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"VM":"`+vmID.String()+`","Revision":"3","Done":true,"Body":
+		{"vm":"`+vmID.String()+`","wanted":false,"restore":true,"ports":`+wantPorts+`,"addresses":`+wantAddresses+`,
+		"former":[{"ports":`+wantPorts+`,"addresses":`+wantAddresses+`}],"removed":[`+wantRule+`],"flush":false,"flushSet":true}}`)
+
+	p := access.Protection{VM: vmID, Wanted: true, Ports: ports, AllInterfaces: true, By: person, ChangedAt: noon, Revision: 3,
+		Reason: access.Reason{Code: access.VMNotFound, Sentence: "Gone."}, Events: 2,
+		Parts: []access.Part{{NSG: nsgID, Addresses: addresses, Former: g.Former, Removed: g.Removed, FlushSet: true, Done: true,
+			Problem: access.Reason{Code: access.NSGFull, Sentence: "Full."}}}}
+	if c, err = protectionColumns(&p); err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"VM":"`+vmID.String()+`","State":"Protected","ChangedAt":"2026-03-01T12:00:00Z","Body":
+		{"vm":"`+vmID.String()+`","wanted":true,"ports":`+wantPorts+`,"allInterfaces":true,"flush":false,
+		"by":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},"changedAt":"2026-03-01T12:00:00Z","revision":3,
+		"parts":[{"nsg":"`+nsgID.String()+`","addresses":`+wantAddresses+`,"former":[{"ports":`+wantPorts+`,"addresses":`+wantAddresses+`}],
+			"removed":[`+wantRule+`],"flushSet":true,"done":true,"problem":{"code":"nsg_full","sentence":"Full."}}],
+		"reason":{"code":"vm_not_found","sentence":"Gone."},"events":2}}`)
 }
 
 func wantColumns(t *testing.T, c columns, want string) {
@@ -115,6 +156,22 @@ func TestNothingIsLost(t *testing.T) {
 	grant, err := readGrant(c)
 	wantSame(t, g, grant, err)
 
+	var p access.Protection
+	fill(t, reflect.ValueOf(&p).Elem())
+	if c, err = protectionColumns(&p); err != nil {
+		t.Fatal(err)
+	}
+	protection, err := readProtection(c)
+	wantSame(t, p, protection, err)
+
+	var guarded access.Guard
+	fill(t, reflect.ValueOf(&guarded).Elem())
+	if c, err = guardColumns(guarded); err != nil {
+		t.Fatal(err)
+	}
+	guard, err := readGuard(c)
+	wantSame(t, guarded, guard, err)
+
 	var h access.Head
 	fill(t, reflect.ValueOf(&h).Elem())
 	head, err := readHead(headColumns(h))
@@ -166,6 +223,29 @@ func fill(t *testing.T, v reflect.Value) {
 	default:
 		t.Fatalf("no sample for %s", v.Type())
 	}
+}
+
+// A rule is put back as it was: its copy comes back byte for byte, or is refused.
+func FuzzVerbatim(f *testing.F) {
+	f.Add([]byte("{ \"a\":\t1.50,\r\n\"\\u00e9\": \"<é𝄞>\\/\"}"))
+	f.Add([]byte("\x00\u2028\ufffd"))
+	f.Add([]byte("{\"a\":\"\xff\"}"))
+	f.Fuzz(func(t *testing.T, copied []byte) {
+		c, err := guardColumns(access.Guard{VM: vmID, Removed: []nsg.Rule{{Verbatim: copied}}})
+		if !utf8.Valid(copied) {
+			if err == nil {
+				t.Error("what would come back different was accepted")
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := readGuard(c)
+		if err != nil || !bytes.Equal(g.Removed[0].Verbatim, copied) {
+			t.Errorf("%q came back as %q, error %v", copied, g.Removed[0].Verbatim, err)
+		}
+	})
 }
 
 func TestLongText(t *testing.T) {

@@ -6,22 +6,28 @@ import (
 	"fmt"
 	"regexp"
 
-	"github.com/google/uuid"
-
 	"jitgate/internal/access"
 	"jitgate/internal/audit"
 )
 
-const (
-	requestRow  = "request"
-	eventPrefix = "event-"
-)
+const requestRow = "request"
 
-func eventRow(sequence int) string { return fmt.Sprintf("%s%06d", eventPrefix, sequence) }
+func requestsIn(t table) journal[access.Request] {
+	return journal[access.Request]{
+		table: t, subject: requestRow, store: requestColumns, load: readRequest,
+		count: func(r *access.Request) *int { return &r.Events },
+		keep: func(edited, stored access.Request) access.Request {
+			edited.ID, edited.CreatedAt = stored.ID, stored.CreatedAt // keys and index are made of them
+			return edited
+		},
+	}
+}
 
 // idForm is what an id of a request may be; it is the row key's and the cursor's
 // last part too. Anything else comes from a caller's imagination.
 var idForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+func requestName(id string) string { return "request " + id }
 
 // InsertRequest implements [access.Store]. The index rows go first: one without a
 // request is skipped by every reader, whereas a request without its index rows
@@ -32,9 +38,9 @@ func (s *Store) InsertRequest(ctx context.Context, r access.Request, events []au
 		return fmt.Errorf("request %s cannot be stored: %w", r.ID, err)
 	}
 	r.Events = 0
-	save, _, err := s.saveChanges(row{}, &r, events)
+	save, _, err := s.requests.changes(r.ID, requestName(r.ID), row{}, r, events)
 	if err != nil {
-		return fmt.Errorf("request %s cannot be stored: %w", r.ID, err)
+		return err
 	}
 
 	notes := make([]change, len(index))
@@ -48,61 +54,10 @@ func (s *Store) InsertRequest(ctx context.Context, r access.Request, events []au
 	if !errors.Is(err, access.ErrExists) {
 		return err
 	}
-	if ours, werr := s.wrote(ctx, save); ours || werr != nil {
+	if ours, werr := s.requests.wrote(ctx, save); ours || werr != nil {
 		return werr
 	}
 	return err
-}
-
-// saveChanges makes the changes that save r with more events: an insert when
-// stored is the zero row. It numbers the events and counts them in r, and returns
-// r as it will be read back.
-func (s *Store) saveChanges(stored row, r *access.Request, events []audit.Event) ([]change, access.Request, error) {
-	if len(events) >= maxChanges {
-		return nil, access.Request{}, fmt.Errorf("%d events do not fit into one transaction", len(events))
-	}
-	first := r.Events + 1
-	r.Events += len(events)
-	c, err := requestColumns(r)
-	if err != nil {
-		return nil, access.Request{}, err
-	}
-	saved, err := readRequest(c)
-	if err != nil {
-		return nil, access.Request{}, err
-	}
-	mark := uuid.NewString()
-	c[markColumn] = mark
-	changes := []change{insert(r.ID, requestRow, c)}
-	if stored.etag != "" {
-		changes[0] = replace(stored, c)
-	}
-	for i, e := range events {
-		e.Sequence = first + i
-		c, err := eventColumns(e)
-		if err != nil {
-			return nil, access.Request{}, err
-		}
-		c[markColumn] = mark
-		changes = append(changes, insert(r.ID, eventRow(e.Sequence), c))
-	}
-	return changes, saved, nil
-}
-
-// markColumn holds a random value for each save. The SDK repeats a write whose
-// answer was lost, and the repeat then clashes with the first: the mark tells this
-// from a clash with somebody else. It is looked for in the first event of the
-// save, which nobody changes later, unlike the request row.
-const markColumn = "Save"
-
-// wrote reports whether the rows of a save that clashed are in the table after all.
-func (s *Store) wrote(ctx context.Context, save []change) (bool, error) {
-	proof := save[min(1, len(save)-1)]
-	found, err := s.requests.get(ctx, proof.pk, proof.rk)
-	if errors.Is(err, access.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && found.columns[markColumn] == proof.columns[markColumn], err
 }
 
 // Request implements [access.Store].
@@ -113,57 +68,23 @@ func (s *Store) Request(ctx context.Context, id string) (access.Request, error) 
 
 func (s *Store) request(ctx context.Context, id string) (row, access.Request, error) {
 	if !idForm.MatchString(id) {
-		return row{}, access.Request{}, fmt.Errorf("request %.64q: %w", id, access.ErrNotFound)
+		return row{}, access.Request{}, noSuchRequest(id)
 	}
-	stored, err := s.requests.get(ctx, id, requestRow)
-	if err != nil {
-		return row{}, access.Request{}, err
-	}
-	r, err := readRequest(stored.columns)
-	if err != nil {
-		return row{}, access.Request{}, fmt.Errorf("request %s as stored cannot be read: %w", id, err)
-	}
-	return stored, r, nil
+	return s.requests.read(ctx, id, requestName(id))
 }
+
+func noSuchRequest(id string) error { return fmt.Errorf("request %.64q: %w", id, access.ErrNotFound) }
 
 // UpdateRequest implements [access.Store].
 func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.Request) ([]audit.Event, error)) (access.Request, error) {
-	var result access.Request
-	var save []change
-	err := contend(ctx, "request "+id, func() error {
-		stored, r, err := s.request(ctx, id)
-		if err != nil {
-			return err
-		}
-		if save != nil { // the last attempt clashed
-			if ours, err := s.wrote(ctx, save); ours || err != nil {
-				result = r
-				return err
-			}
-		}
-		result = r
-		edited, err := readRequest(stored.columns) // shares nothing with r
-		if err != nil {
-			return err
-		}
-		events, err := edit(&edited)
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		// Keys and index are made of these, and the count numbers the events.
-		edited.ID, edited.CreatedAt, edited.Events = r.ID, r.CreatedAt, r.Events
-		if save, result, err = s.saveChanges(stored, &edited, events); err != nil {
-			return fmt.Errorf("request %s cannot be stored: %w", id, err)
-		}
-		return s.requests.swap(ctx, save...)
-	})
-	if err != nil {
-		return access.Request{}, err
+	if !idForm.MatchString(id) {
+		return access.Request{}, noSuchRequest(id)
 	}
-	if save != nil && result.Finished() {
+	result, saved, err := s.requests.update(ctx, id, requestName(id), nil, edit)
+	if saved && result.Finished() {
 		s.dropIndex(ctx, openPrefix+indexSuffix(&result))
 	}
-	return result, nil
+	return result, err
 }
 
 // WithdrawRequest implements [access.Store]. Withdrawing a request that is gone is
@@ -171,7 +92,7 @@ func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.
 // it evaluated, was accepted after all: it stays, and an error says so.
 func (s *Store) WithdrawRequest(ctx context.Context, id string) error {
 	var gone access.Request
-	err := contend(ctx, "request "+id, func() error {
+	err := contend(ctx, requestName(id), func() error {
 		stored, r, err := s.request(ctx, id)
 		if err != nil {
 			return err
@@ -210,16 +131,5 @@ func (s *Store) Events(ctx context.Context, id string) ([]audit.Event, error) {
 	if !idForm.MatchString(id) {
 		return nil, nil
 	}
-	var events []audit.Event
-	for found, err := range s.requests.rows(ctx, starting(id, eventPrefix), pageSize) {
-		if err != nil {
-			return nil, err
-		}
-		e, err := readEvent(found.columns)
-		if err != nil {
-			return nil, fmt.Errorf("event %s of request %s as stored cannot be read: %w", found.rk, id, err)
-		}
-		events = append(events, e)
-	}
-	return events, nil
+	return s.requests.events(ctx, id, requestName(id))
 }

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,6 +24,7 @@ var (
 	person = access.Person{Tenant: "t-1", Object: "o-1", Name: "alice@example.com"}
 	group  = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg"
 	nsgID  = armid.MustParse(group + "/providers/Microsoft.Network/networkSecurityGroups/nsg")
+	nicID  = armid.MustParse(group + "/providers/Microsoft.Network/networkInterfaces/nic")
 	vmID   = armid.MustParse(group + "/providers/Microsoft.Compute/virtualMachines/vm")
 	made   = []audit.Event{{At: noon, Kind: audit.RequestCreated, Actor: "o-1", Name: "alice@example.com", Text: "made"}}
 )
@@ -42,6 +44,33 @@ func sampleGrant(n int) access.Grant {
 		Source: netip.MustParsePrefix("203.0.113.7/32"), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")},
 		Protocol: nsg.TCP, Ports: []uint16{22}, ExpiresAt: noon.Add(time.Hour),
 	}
+}
+
+func sampleGuard(revision int) access.Guard {
+	return access.Guard{
+		VM: vmID, Revision: revision, Wanted: true, Ports: []nsg.PortRange{{Protocol: nsg.TCP, First: 22, Last: 22}},
+		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Removed: []nsg.Rule{{Name: "open", Verbatim: []byte("{}")}},
+	}
+}
+
+func putSampleGuard(t *testing.T, s *Store) {
+	t.Helper()
+	if _, err := s.PutGuard(t.Context(), nsgID, sampleGuard(1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// protectSample raises the revision of the protection to at least the given one.
+func protectSample(ctx context.Context, s *Store, revision int) error {
+	_, err := s.UpdateProtection(ctx, vmID, func(p *access.Protection) ([]audit.Event, error) {
+		if p.Revision >= revision {
+			return nil, nil
+		}
+		p.Revision = revision
+		p.Parts = []access.Part{{NSG: nsgID, Removed: sampleGuard(1).Removed}}
+		return []audit.Event{{Text: fmt.Sprint("revision ", revision)}}, nil
+	})
+	return err
 }
 
 func samplePolicy(port int) policy.Document {
@@ -95,6 +124,12 @@ func wantListed(t *testing.T, s *Store, q access.Query, want ...int) {
 func wantEvents(t *testing.T, s *Store, request int, want ...string) {
 	t.Helper()
 	events, err := s.Events(t.Context(), sample(request).ID)
+	wantRecord(t, events, err, want...)
+}
+
+// wantRecord takes what a call returned.
+func wantRecord(t *testing.T, events []audit.Event, err error, want ...string) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +145,18 @@ func wantEvents(t *testing.T, s *Store, request int, want ...string) {
 	}
 }
 
-// wantBook describes grants by target and whatever is not zero.
+func wantProtection(t *testing.T, s *Store, revision int, events ...string) {
+	t.Helper()
+	p, err := s.Protection(t.Context(), vmID)
+	if err != nil || p.Revision != revision || p.Events != len(events) {
+		t.Fatalf("revision %d with %d events, error %v; want revision %d with %d", p.Revision, p.Events, err, revision, len(events))
+	}
+	record, err := s.ProtectionEvents(t.Context(), vmID)
+	wantRecord(t, record, err, events...)
+}
+
+// wantBook describes grants by target and guards by revision, with whatever is not
+// zero.
 func wantBook(t *testing.T, s *Store, want ...string) access.Book {
 	t.Helper()
 	b, err := s.Book(t.Context(), nsgID)
@@ -128,6 +174,13 @@ func wantBook(t *testing.T, s *Store, want ...string) access.Book {
 		}
 		if g.Closing {
 			text += " closing"
+		}
+		got = append(got, text)
+	}
+	for _, g := range b.Guards {
+		text := fmt.Sprint("guard ", g.Revision)
+		if g.Done {
+			text += " done"
 		}
 		got = append(got, text)
 	}

@@ -7,11 +7,12 @@ import (
 	"jitgate/internal/armid"
 )
 
-// Settle implements [access.Store]. It may run while others put grants, and while
-// a pass that lost its session settles late.
+// Settle implements [access.Store]. It may run while others put grants and guards,
+// and while a pass that lost its session settles late.
 //
 // Grants put since the book was read are not named in the settlement and so are
-// not touched. Their transaction has raised Generation above the Enforced recorded
+// not touched, and a guard is named with the revision that the book showed. The
+// transaction that put them has raised Generation above the Enforced recorded
 // here; the numbers differ, and until the pass that brings them together again
 // nobody looks at NextDue, which knows nothing of the new grants.
 //
@@ -34,6 +35,11 @@ func (s *Store) Settle(ctx context.Context, id armid.ID, settled access.Settleme
 		if err != nil {
 			return err
 		}
+		guards, err := s.settleGuards(ctx, id, settled)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, guards...)
 		// Read late, because the head is what others change all the time. The rows above
 		// are guarded by their own ETags.
 		stored, h, err := s.head(ctx, id)

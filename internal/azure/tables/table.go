@@ -185,6 +185,11 @@ func starting(pk, prefix string) string {
 	return both(is("PartitionKey", pk), from("RowKey", prefix), below("RowKey", past(prefix)))
 }
 
+// spanning selects the rows of a partition from one key to another, both included.
+func spanning(pk, first, last string) string {
+	return both(is("PartitionKey", pk), from("RowKey", first), upTo("RowKey", last))
+}
+
 // past is the smallest key behind all that begin with prefix; its last character
 // is ASCII.
 func past(prefix string) string {

@@ -1,12 +1,14 @@
-// Package tables keeps requests, grants and policies in Azure Table Storage. It
-// owns the layout of rows and the rules that make several processes safe on them:
-// what belongs together is one entity-group transaction, every change of an
-// existing row carries the ETag it was read with, and a write whose answer got
-// lost is recognised instead of repeated.
+// Package tables keeps requests, grants, protections and policies in Azure Table
+// Storage. It owns the layout of rows and the rules that make several processes
+// safe on them: what belongs together is one entity-group transaction, every change
+// of an existing row carries the ETag it was read with, and a write whose answer
+// got lost is recognised instead of repeated.
 //
 //	table     partition   rows
 //	requests  request id  request, event-000001…
-//	grants    NSG key     nsg (the head), grant-<key>
+//	machines  VM key      protection, event-000001…
+//	nsgs      NSG key     event-<time-ordered UUID>…
+//	grants    NSG key     grant-<key>, guard-<VM key>, nsg (the head)
 //	policies  scope key   current, v-000012
 //	lookups   requests    all|<newest first>|<id>, requester:<tenant>:<object>|…, vm:<key>|…, open|…
 //
@@ -48,7 +50,9 @@ type Config struct {
 // Store implements [access.Store] and [access.Policies]. It is safe for
 // concurrent use.
 type Store struct {
-	requests, grants, policies, lookups table
+	requests                        journal[access.Request]
+	machines                        journal[access.Protection]
+	nsgs, grants, policies, lookups table
 
 	now func() time.Time
 	log *slog.Logger
@@ -74,7 +78,8 @@ func New(c Config) (*Store, error) {
 	}
 	open := func(name string) table { return table{service.NewClient(c.Prefix + name), c.Prefix + name} }
 	s := &Store{
-		requests: open("requests"), grants: open("grants"), policies: open("policies"), lookups: open("lookups"),
+		requests: requestsIn(open("requests")), machines: protectionsIn(open("machines")),
+		nsgs: open("nsgs"), grants: open("grants"), policies: open("policies"), lookups: open("lookups"),
 		now: c.Now, log: c.Log,
 	}
 	if s.now == nil {
@@ -86,10 +91,14 @@ func New(c Config) (*Store, error) {
 	return s, nil
 }
 
+func (s *Store) tables() []table {
+	return []table{s.requests.table, s.machines.table, s.nsgs, s.grants, s.policies, s.lookups}
+}
+
 // EnsureTables creates the tables that are missing. Running it again, or from
 // several processes at once, is harmless.
 func (s *Store) EnsureTables(ctx context.Context) error {
-	for _, t := range []table{s.requests, s.grants, s.policies, s.lookups} {
+	for _, t := range s.tables() {
 		if _, err := t.client.CreateTable(ctx, nil); err != nil {
 			if err := explain(t.name, "create", err); !errors.Is(err, access.ErrExists) {
 				return err

@@ -63,7 +63,7 @@ func TestConformanceExternal(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			for _, table := range []table{s.requests, s.grants, s.policies, s.lookups} {
+			for _, table := range s.tables() {
 				if _, err := table.client.Delete(context.Background(), nil); err != nil { // the test's own context is over
 					t.Errorf("delete table %s: %v", table.name, err)
 				}

@@ -1,0 +1,210 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
+)
+
+// draft is a protection as it is to be saved, with what it would change.
+type draft struct {
+	Forecast
+	changed  bool // something new is wanted
+	events   []audit.Event
+	hindered Refusals // rules that cannot come back
+}
+
+// draftProtect reads the way to a machine and works out what protecting it means.
+// An earlier protection goes on: what it removed stays on its account, and what it
+// covered elsewhere is let go.
+func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (draft, error) {
+	m, err := s.Network.Locate(ctx, vm)
+	if err != nil {
+		return draft{}, err
+	}
+	rules, err := s.rulebook(ctx, []armid.ID{vm})
+	if err != nil {
+		return draft{}, err
+	}
+	p, governed := rules.nearest(vm)
+	ways := m.reached(p.Interfaces == policy.AllInterfaces)
+	if err := protectable(m, ways, p.Reach); err != nil {
+		return draft{}, err
+	}
+	old, err := s.protection(ctx, vm)
+	if err != nil {
+		return draft{}, err
+	}
+	views, err := s.views(ctx, ways, old)
+	if err != nil {
+		return draft{}, err
+	}
+
+	next := old
+	next.VM, next.Wanted, next.Ports, next.Flush = m.VM, true, ask.Ports, ask.Flush
+	next.AllInterfaces = p.Interfaces == policy.AllInterfaces
+	next.Reason = Reason{}
+	next.Parts = nil
+	for i := range views {
+		next.Parts = append(next.Parts, views[i].protect(&next, &old))
+	}
+	d := draft{Forecast: Forecast{Protection: next}}
+	if d.changed = !sameWish(&old, &next); d.changed {
+		d.Protection.Revision, d.Protection.By, d.Protection.ChangedAt = old.Revision+1, by, s.now()
+		kind, text := audit.ProtectAsked, "Ports %s are to be closed."
+		if old.Wanted && by.Same(jitgate) {
+			kind, text = audit.MachineMoved, "Found behind other NSGs or with other addresses; ports %s are to be closed there."
+		}
+		d.asked(by, kind, text, portsText(ask.Ports))
+	} else {
+		d.Protection = old
+	}
+	for i := range views {
+		if err := s.foresee(&d, &views[i]); err != nil {
+			return draft{}, err
+		}
+	}
+	if !governed {
+		d.warn(NoPolicyYet, armid.ID{}, "", policy.NoPolicy(vm).Sentence)
+	}
+	return d, s.judge(ctx, &d, ways, views, p)
+}
+
+// protectable refuses machines that cannot be protected, and says why.
+func protectable(m Machine, ways []Interface, reach policy.Reach) error {
+	public := false
+	for _, i := range ways {
+		switch {
+		case len(i.NSGs) == 0 && i.Firewall:
+			return refuse(FirewallOnly, "", fmt.Sprintf("Only an Azure Firewall stands before network interface %s of VM %s, and jitgate does not manage firewalls; attach an NSG to the interface or to its subnet.", i.ID.Name(), m.VM.Name()))
+		case len(i.NSGs) == 0:
+			return refuse(NoNSG, "", fmt.Sprintf("No network security group stands before network interface %s of VM %s; attach one to the interface or to its subnet.", i.ID.Name(), m.VM.Name()))
+		case len(i.Addresses) == 0:
+			return refuse(NoAddress, "", fmt.Sprintf("Network interface %s of VM %s has no private address; give its IP configuration one.", i.ID.Name(), m.VM.Name()))
+		}
+		public = public || i.Public
+	}
+	if !public && reach != policy.AnyReach {
+		return refuse(NoPublicAddress, "", fmt.Sprintf("VM %s has neither a public address nor a load balancer in front; Azure Bastion reaches it without open ports. If it is to be protected from inside the network, write \"reach: any\" in its policy.", m.VM.Name()))
+	}
+	return nil
+}
+
+// draftUnprotect works out what taking a protection back means. A machine that
+// does not exist any more is let go without its rules coming back: whoever gets
+// its address next should not find doors open.
+func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities map[string]int, by Person) (draft, error) {
+	old, err := s.protection(ctx, vm)
+	if err != nil {
+		return draft{}, err
+	}
+	switch {
+	case old.Revision == 0:
+		return draft{}, refuse(NotProtected, "", fmt.Sprintf("VM %s was never protected; there is nothing to take back.", vm.Name()))
+	case !old.Wanted && old.Settled(): // a repeat
+		return draft{Forecast: Forecast{Protection: old}}, nil
+	}
+	next := old
+	next.Parts = slices.Clone(old.Parts)
+	next.Wanted = false
+	m, err := s.Network.Locate(ctx, vm)
+	var refused Refusals
+	switch {
+	case errors.As(err, &refused) && refused[0].Code == VMNotFound:
+		next.Reason = Reason{VMGone, "The VM does not exist any more; rules that were removed for it stay removed."}
+	case err != nil && !errors.As(err, &refused):
+		return draft{}, err
+	}
+	ways := m.reached(next.AllInterfaces)
+	views, err := s.views(ctx, ways, old)
+	if err != nil {
+		return draft{}, err
+	}
+	if err := renumber(&next, priorities); err != nil {
+		return draft{}, err
+	}
+	d := draft{Forecast: Forecast{Protection: next}}
+	if d.changed = old.Wanted || len(priorities) > 0 || old.Reason != next.Reason; d.changed {
+		d.Protection.Revision, d.Protection.By, d.Protection.ChangedAt = old.Revision+1, by, s.now()
+		for i := range d.Protection.Parts {
+			d.Protection.Parts[i].Done, d.Protection.Parts[i].Problem = false, Reason{}
+		}
+		kind, text := audit.UnprotectAsked, "The deny rules are to go, and rules that were removed are to come back."
+		if next.Reason.Code != "" {
+			kind, text = audit.MachineGone, next.Reason.Sentence
+		}
+		d.asked(by, kind, "%s", text)
+	}
+	for i := range views {
+		if err := s.foresee(&d, &views[i]); err != nil {
+			return draft{}, err
+		}
+	}
+	return d, s.judge(ctx, &d, ways, views, policy.Policy{})
+}
+
+// renumber gives removed rules other priorities to come back at.
+func renumber(p *Protection, priorities map[string]int) error {
+	var c check
+	for name, priority := range priorities {
+		found := false
+		for i := range p.Parts {
+			part := &p.Parts[i]
+			part.Removed = slices.Clone(part.Removed)
+			for j := range part.Removed {
+				if strings.EqualFold(part.Removed[j].Name, name) {
+					part.Removed[j].Priority, found = priority, true
+				}
+			}
+		}
+		switch field := "priorities." + clip(name); {
+		case !found:
+			c.fault(PriorityInvalid, field, "No rule %q waits to come back; show the machine to see which do.", clip(name))
+		case priority < nsg.MinPriority || priority > nsg.MaxPriority:
+			c.fault(PriorityInvalid, field, "%d is not a priority; send one from %d to %d.", priority, nsg.MinPriority, nsg.MaxPriority)
+		}
+	}
+	if len(c.faults) > 0 {
+		slices.SortFunc(c.faults, func(a, b Refusal) int { return strings.Compare(a.Field, b.Field) })
+		return c.faults
+	}
+	return nil
+}
+
+// protection is the record of a machine, empty for one that has none.
+func (s *Service) protection(ctx context.Context, vm armid.ID) (Protection, error) {
+	p, err := s.Store.Protection(ctx, vm)
+	if errors.Is(err, ErrNotFound) {
+		return Protection{VM: vm}, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read the protection of %s: %w", vm.Name(), err)
+	}
+	return p, nil
+}
+
+// sameWish reports whether next wants nothing that old does not want already.
+func sameWish(old, next *Protection) bool {
+	return old.Wanted && old.Flush == next.Flush && old.AllInterfaces == next.AllInterfaces &&
+		samePorts(old.Ports, next.Ports) &&
+		slices.EqualFunc(old.Parts, next.Parts, func(a, b Part) bool {
+			return a.NSG.Equal(b.NSG) && sameSet(a.Addresses, b.Addresses) &&
+				slices.EqualFunc(a.Removed, b.Removed, func(x, y nsg.Rule) bool { return x.Priority == y.Priority && x.SameMeaning(y) })
+		})
+}
+
+func samePorts(a, b []nsg.PortRange) bool { return sameSet(a, b) }
+
+func sameSet[T comparable](a, b []T) bool {
+	has := func(list []T, all []T) bool {
+		return !slices.ContainsFunc(all, func(x T) bool { return !slices.Contains(list, x) })
+	}
+	return has(a, b) && has(b, a)
+}

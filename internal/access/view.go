@@ -1,0 +1,195 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/nsg"
+)
+
+// view is one NSG that a protection concerns: as Azure has it, and with
+// everything else that is wanted of it.
+type view struct {
+	Place
+	group nsg.Group
+	gone  bool // the NSG does not exist; only for a part the machine has left
+	book  Book
+	after nsg.Group
+}
+
+// views reads the NSGs before the given interfaces, and those of an earlier
+// protection that the machine is not behind any more.
+func (s *Service) views(ctx context.Context, ways []Interface, old Protection) ([]view, error) {
+	var out []view
+	for _, p := range places(ways) {
+		out = append(out, view{Place: p})
+	}
+	current := len(out)
+	for _, part := range old.Parts {
+		known := slices.ContainsFunc(out, func(v view) bool { return v.NSG.Equal(part.NSG) })
+		if !known && (old.Wanted || !part.Done) {
+			out = append(out, view{Place: Place{NSG: part.NSG}})
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i := range out {
+		v := &out[i]
+		group.Go(func() (err error) {
+			v.group, err = s.Network.Group(ctx, v.NSG)
+			if v.gone = errors.Is(err, ErrNotFound) && i >= current; v.gone {
+				return nil
+			}
+			return err
+		})
+		group.Go(func() (err error) {
+			v.book, err = s.book(ctx, v.NSG)
+			return err
+		})
+	}
+	return out, group.Wait()
+}
+
+// book is what is wanted of an NSG, nothing for one that never had anything.
+func (s *Service) book(ctx context.Context, id armid.ID) (Book, error) {
+	b, err := s.Store.Book(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return Book{Head: Head{NSG: id}}, nil
+	}
+	if err != nil {
+		return b, fmt.Errorf("read the grants of %s: %w", id.Name(), err)
+	}
+	return b, nil
+}
+
+// protect works out a protection's part in the NSG, from what it was in old.
+func (v *view) protect(next, old *Protection) Part {
+	part := Part{NSG: v.NSG, Addresses: v.Addresses}
+	if was := old.part(v.NSG); was != nil && (old.Wanted || !was.Done) {
+		part.NSG = was.NSG // as first seen
+		part.Removed, part.FlushSet, part.Former = was.Removed, was.FlushSet, was.Former
+		if same := sameSet(was.Addresses, part.Addresses) && samePorts(old.Ports, next.Ports); !same && len(was.Addresses) > 0 {
+			part.Former = append(slices.Clone(part.Former), nsg.Cover{Ports: old.Ports, Addresses: was.Addresses})
+		}
+	}
+	remove, _ := v.group.Opens(v.cover(next.Ports), v.alone())
+	part.Removed = addRules(part.Removed, remove)
+	if next.Flush && !v.group.FlushConnection || v.flushSetByOthers(next.VM) {
+		part.FlushSet = part.FlushSet || next.Flush
+	}
+	return part
+}
+
+func (v *view) cover(ports []nsg.PortRange) nsg.Cover {
+	return nsg.Cover{Ports: ports, Addresses: v.Addresses}
+}
+
+// alone reports whether the NSG filters for nothing but this machine.
+func (v *view) alone() bool { return v.group.OnlyFor(v.Interfaces...) }
+
+// flushSetByOthers: FlushConnection is on because of another machine, so whoever
+// is last has to switch it off.
+func (v *view) flushSetByOthers(vm armid.ID) bool {
+	return slices.ContainsFunc(v.book.Guards, func(g Guard) bool { return g.FlushSet && !g.VM.Equal(vm) })
+}
+
+// addRules adds rules to those already on account; one found again is taken as it
+// is now.
+func addRules(known, found []nsg.Rule) []nsg.Rule {
+	out := slices.DeleteFunc(slices.Clone(known), func(r nsg.Rule) bool {
+		return slices.ContainsFunc(found, func(f nsg.Rule) bool { return f.Name == r.Name })
+	})
+	return append(out, found...)
+}
+
+// foresee plans the NSG with the drafted protection in its book.
+func (s *Service) foresee(d *draft, v *view) error {
+	v.after = v.group
+	part := d.Protection.part(v.NSG)
+	if v.gone || part == nil {
+		return nil
+	}
+	v.book.replace(d.Protection.guard(*part))
+	plan := nsg.MakePlan(v.group, v.book.desired(v.book.live(s.now())), s.Bands)
+	v.after = plan.Apply(v.group)
+	f := NSGForecast{NSG: part.NSG, Before: v.group, After: v.after, Plan: plan}
+	cover := nsg.Cover{Ports: d.Protection.Ports, Addresses: part.Addresses}
+	for _, r := range v.after.Rules {
+		if !r.Ours() && r.Touches(cover) {
+			f.Kept = append(f.Kept, r)
+		}
+	}
+	d.NSGs = append(d.NSGs, f)
+	if d.Protection.Wanted {
+		if _, shared := v.group.Opens(v.cover(d.Protection.Ports), v.alone()); len(shared) > 0 {
+			d.warnShared(part.NSG, shared)
+		}
+		if d.Protection.Flush {
+			d.warn(FlushAffectsOthers, part.NSG, "", "flushConnection is a property of the whole NSG: with every change of a rule, open connections of everything behind it are judged again. What Azure really does then is not documented.")
+		}
+	}
+	return s.unplaced(d, part, cover, plan.Unplaced)
+}
+
+// unplaced turns what a plan has no room for into a refusal, or into hindrances
+// when it is about rules that are to come back.
+func (s *Service) unplaced(d *draft, part *Part, cover nsg.Cover, list []nsg.Unplaced) error {
+	for _, u := range list {
+		switch {
+		case slices.Contains(cover.RuleNames(), u.Name):
+			return refuse(NSGFull, "", fmt.Sprintf("There is no place for the deny rule in NSG %s: %s", part.NSG.Name(), u.Reason))
+		case !d.Protection.Wanted && slices.ContainsFunc(part.Removed, func(r nsg.Rule) bool { return r.Name == u.Name }):
+			code, sentence := hindrance(part.NSG, u)
+			d.hindered = append(d.hindered, Refusal{Code: code, Field: u.Name, Sentence: sentence})
+			d.warn(code, part.NSG, u.Name, sentence)
+		}
+	}
+	return nil
+}
+
+// hindrance says why a rule cannot come back and what helps.
+func hindrance(id armid.ID, u nsg.Unplaced) (Code, string) {
+	switch u.Code {
+	case nsg.PriorityHeld:
+		return PriorityTaken, fmt.Sprintf("Rule %s cannot come back to NSG %s: %s Give it another priority (--priority %s=NUMBER), or free its own.", u.Name, id.Name(), u.Reason, u.Name)
+	case nsg.NameTaken:
+		return RuleNameTaken, fmt.Sprintf("Rule %s cannot come back to NSG %s: %s Rename or delete that one, then repeat.", u.Name, id.Name(), u.Reason)
+	}
+	return NSGFull, fmt.Sprintf("Rule %s cannot come back to NSG %s: %s", u.Name, id.Name(), u.Reason)
+}
+
+func (d *draft) warn(code Code, id armid.ID, rule, sentence string) {
+	w := Warning{Code: code, NSG: id, Rule: rule, Sentence: sentence}
+	if !slices.Contains(d.Warnings, w) {
+		d.Warnings = append(d.Warnings, w)
+	}
+}
+
+func (d *draft) warnShared(id armid.ID, shared []nsg.Rule) {
+	for _, r := range shared {
+		d.warn(RuleShared, id, r.Name, fmt.Sprintf("Rule %s (priority %d) opens protected ports to everybody and serves other machines or ports too, so it stays; narrow or remove it yourself.", r.Name, r.Priority))
+	}
+}
+
+// surroundings of an interface, with the members of application security groups if
+// a rule names one.
+func (s *Service) surroundings(ctx context.Context, i Interface, groups []nsg.Group) (nsg.Surroundings, error) {
+	around := i.Surroundings()
+	if !slices.ContainsFunc(groups, nsg.Group.NamesASGs) {
+		return around, nil
+	}
+	members, err := s.Network.Members(ctx, i.ID.Subscription())
+	if err != nil {
+		return around, err
+	}
+	for id, own := range around.ASGMembers {
+		members[id] = append(slices.Clone(members[id]), own...)
+	}
+	around.ASGMembers = members
+	return around, nil
+}

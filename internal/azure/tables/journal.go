@@ -1,0 +1,158 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"jitgate/internal/access"
+	"jitgate/internal/audit"
+)
+
+// journal keeps subjects of one kind (requests, protections), each in a partition
+// of its own: one row that says how it stands, and one for each event of its
+// record. Both are always saved together.
+type journal[T any] struct {
+	table
+	subject string // key of the row that says how it stands
+	store   func(*T) (columns, error)
+	load    func(columns) (T, error)
+	count   func(*T) *int            // where T counts the events of its record
+	keep    func(edited, stored T) T // edited, with what no change may touch as it was stored
+}
+
+const eventPrefix = "event-"
+
+func eventRow(sequence int) string { return fmt.Sprintf("%s%06d", eventPrefix, sequence) }
+
+// read returns a subject with its row. what names it in errors.
+func (j journal[T]) read(ctx context.Context, pk, what string) (row, T, error) {
+	var none T
+	stored, err := j.get(ctx, pk, j.subject)
+	if err != nil {
+		return row{}, none, err
+	}
+	subject, err := j.load(stored.columns)
+	if err != nil {
+		return row{}, none, unreadable(what, err)
+	}
+	return stored, subject, nil
+}
+
+// update reads a subject, lets edit change it and saves it with the events that
+// edit returns; without events nothing is saved. A subject that does not exist is
+// ErrNotFound, or shown to edit as fresh if that is not nil. The result is the
+// subject as it stands afterwards and whether a save was attempted.
+func (j journal[T]) update(ctx context.Context, pk, what string, fresh *T, edit func(*T) ([]audit.Event, error)) (result T, saved bool, err error) {
+	var save []change
+	err = contend(ctx, what, func() error {
+		stored, err := j.get(ctx, pk, j.subject)
+		if fresh != nil && errors.Is(err, access.ErrNotFound) {
+			stored.columns, err = j.store(fresh)
+		}
+		if err != nil {
+			return err
+		}
+		if result, err = j.load(stored.columns); err != nil {
+			return unreadable(what, err)
+		}
+		if save != nil { // the last attempt clashed
+			if ours, err := j.wrote(ctx, save); ours || err != nil {
+				return err
+			}
+		}
+		edited, err := j.load(stored.columns) // shares nothing with result
+		if err != nil {
+			return err
+		}
+		events, err := edit(&edited)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		edited = j.keep(edited, result)
+		*j.count(&edited) = *j.count(&result) // it numbers the events
+		if save, result, err = j.changes(pk, what, stored, edited, events); err != nil {
+			return err
+		}
+		return j.swap(ctx, save...)
+	})
+	if err != nil {
+		var none T
+		return none, false, err
+	}
+	return result, save != nil, nil
+}
+
+// changes makes those that save a subject with more events: an insert when stored
+// has no ETag. It numbers the events, counts them in the subject, and returns the
+// subject as it will be read back.
+func (j journal[T]) changes(pk, what string, stored row, subject T, events []audit.Event) ([]change, T, error) {
+	var none T
+	fail := func(err error) ([]change, T, error) {
+		return nil, none, fmt.Errorf("%s cannot be stored: %w", what, err)
+	}
+	if len(events) >= maxChanges {
+		return fail(fmt.Errorf("%d events do not fit into one transaction", len(events)))
+	}
+	first := *j.count(&subject) + 1
+	*j.count(&subject) += len(events)
+	c, err := j.store(&subject)
+	if err != nil {
+		return fail(err)
+	}
+	saved, err := j.load(c)
+	if err != nil {
+		return fail(err)
+	}
+	mark := uuid.NewString()
+	c[markColumn] = mark
+	changes := []change{insert(pk, j.subject, c)}
+	if stored.etag != "" {
+		changes[0] = replace(stored, c)
+	}
+	for i, e := range events {
+		e.Sequence = first + i
+		c, err := eventColumns(e)
+		if err != nil {
+			return fail(err)
+		}
+		c[markColumn] = mark
+		changes = append(changes, insert(pk, eventRow(e.Sequence), c))
+	}
+	return changes, saved, nil
+}
+
+// markColumn holds a random value for each save. The SDK repeats a write whose
+// answer was lost, and the repeat then clashes with the first: the mark tells this
+// from a clash with somebody else. It is looked for in the first event of the
+// save, which nobody changes later, unlike the subject's row.
+const markColumn = "Save"
+
+// wrote reports whether the rows of a save that clashed are in the table after all.
+func (j journal[T]) wrote(ctx context.Context, save []change) (bool, error) {
+	proof := save[min(1, len(save)-1)]
+	found, err := j.get(ctx, proof.pk, proof.rk)
+	if errors.Is(err, access.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && found.columns[markColumn] == proof.columns[markColumn], err
+}
+
+// events reads the record of a partition in order; what does not exist has none.
+// what names the subject in errors.
+func (t table) events(ctx context.Context, pk, what string) ([]audit.Event, error) {
+	var events []audit.Event
+	for found, err := range t.rows(ctx, starting(pk, eventPrefix), pageSize) {
+		if err != nil {
+			return nil, err
+		}
+		e, err := readEvent(found.columns)
+		if err != nil {
+			return nil, unreadable(fmt.Sprintf("%s of %s", found.rk, what), err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
