@@ -31,7 +31,7 @@ type App struct {
 	terminal func(io.Writer) bool // nil = ask the operating system
 	pause    time.Duration        // before the first repeat of a call
 
-	format  format
+	format  string
 	wide    bool
 	verbose bool
 	running bool // the arguments were understood and a command has begun
@@ -73,11 +73,13 @@ func (a *App) root() *cobra.Command {
 		Use:   "jitgate",
 		Short: "Just-in-time network access to Azure virtual machines",
 		Long: `jitgate opens management ports of Azure virtual machines for one source address and
-a limited time, as far as policy allows, and closes them again.
+a limited time, as far as policy allows, and closes them again. It keeps the ports of
+protected machines closed the rest of the time.
 
 Set JITGATE_URL to your installation, or run the command where "make run" has
 started the local stack. See "jitgate help settings" and "jitgate help exit-codes".`,
 		Example: `  jitgate login --as alice
+  jitgate protect web01 --wait
   jitgate request --vm web01 --port 22 --duration 1h --reason "INC-1042 disk full" --wait
   jitgate list --mine
   jitgate revoke 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11`,
@@ -85,20 +87,24 @@ started the local stack. See "jitgate help settings" and "jitgate help exit-code
 		Args: cobra.NoArgs,
 		RunE: a.run(func(c *cobra.Command, _ []string) error { return c.Help() }),
 	}
+	a.format = formatTable
 	flags := root.PersistentFlags()
-	flags.VarP(&a.format, "output", "o", "table or json; json has the shapes of the HTTP API")
+	flags.VarP(formatFlag{&a.format, []string{formatTable, formatJSON}}, "output", "o", "table or json; json has the shapes of the HTTP API")
+	complete(root, "output", cobra.FixedCompletions([]string{formatTable, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
 	flags.BoolVar(&a.wide, "wide", false, "show full ids in tables")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say which settings are used and which calls are made")
 
-	const access, rules, setup = "access", "policy", "setup"
-	root.AddGroup(&cobra.Group{ID: access, Title: "Access:"}, &cobra.Group{ID: rules, Title: "Policy:"}, &cobra.Group{ID: setup, Title: "Setup:"})
+	const access, machines, rules, setup = "access", "machines", "policy", "setup"
+	root.AddGroup(&cobra.Group{ID: access, Title: "Access:"}, &cobra.Group{ID: machines, Title: "Machines:"},
+		&cobra.Group{ID: rules, Title: "Policy:"}, &cobra.Group{ID: setup, Title: "Setup:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
 			root.AddCommand(c)
 		}
 	}
-	add(access, a.requestCommand(), a.listCommand(), a.showCommand(), a.revokeCommand(), a.machinesCommand())
+	add(access, a.requestCommand(), a.listCommand(), a.showCommand(), a.revokeCommand())
+	add(machines, a.machinesCommand(), a.protectCommand(), a.unprotectCommand(), a.explainCommand(), a.reportCommand())
 	add(rules, a.policyCommand())
 	add(setup, a.loginCommand(), a.versionCommand())
 	root.AddCommand(exitCodesTopic(), settingsTopic())

@@ -20,6 +20,7 @@ func TestExitCodes(t *testing.T) {
 	fail := func(status int, code string) func(*desk) {
 		return func(d *desk) { d.service.fail = &api.Problem{Status: status, Code: code, Detail: "So it is."} }
 	}
+	as := func(name string) func(*desk) { return func(d *desk) { d.env["JITGATE_TOKEN"] = secret(name) } }
 	for _, c := range []struct {
 		name string
 		prep func(*desk)
@@ -62,6 +63,18 @@ func TestExitCodes(t *testing.T) {
 		{"broken", fail(500, "internal"), []string{"list"}, exitUnexpected, []string{"So it is."}},
 		{"wait too long", nil, []string{"request", "--vm", "waiting-1", "--port", "22", "--wait", "--timeout", "50ms"}, exitUnavailable,
 			[]string{"still AwaitingApproval after 50ms", "jitgate show " + firstID}},
+		{"machine wait too long", as("root"), []string{"protect", "waiting-1", "--wait", "--timeout", "50ms"}, exitUnavailable,
+			[]string{"waiting-1 is still Protecting after 50ms", "jitgate machines show waiting-1"}},
+		{"blocked", as("root"), []string{"protect", "blocked-1", "--wait"}, exitConflict, []string{"nsg-blocked-1 is blocked", "(nsg_full)"}},
+		{"not protected", as("root"), []string{"unprotect", "web-1"}, exitConflict, []string{"not_protected"}},
+		{"port range", nil, []string{"protect", "web-1", "--port", "22-"}, exitUsage, []string{`"22-"`, "5985-5986"}},
+		{"priority", nil, []string{"unprotect", "web-1", "--priority", "allow-ssh=high"}, exitUsage, []string{"RULE=NUMBER"}},
+		{"what-if and wait", nil, []string{"unprotect", "web-1", "--what-if", "--wait"}, exitUsage, nil},
+		{"ids of other things", nil, []string{"request", "--vm", subscription, "--port", "22"}, exitUsage, []string{"not the id of a virtual machine"}},
+		{"csv elsewhere", nil, []string{"machines", "list", "-o", "csv"}, exitUsage, []string{"table or json"}},
+		{"open", nil, []string{"report"}, exitOpen, []string{"10 of 11"}},
+		{"no such group", nil, []string{"report", "-g", "nowhere"}, exitNotFound, []string{`"nowhere"`}},
+		{"Azure does not show it", fail(502, "machine_unreadable"), []string{"explain", "--vm", "web-1", "--port", "22"}, exitUnavailable, []string{"machine_unreadable"}},
 		{"denied", nil, []string{"request", "--vm", "denied-1", "--port", "22", "--wait"}, exitNoAccess, []string{"denied-1 is Denied"}},
 		{"failed", nil, []string{"request", "--vm", "failed-1", "--port", "22", "--wait"}, exitNoAccess, []string{"failed-1 is Failed"}},
 		{"half of it", nil, []string{"request", "--vm", "web-1,denied-1", "--port", "22", "--wait"}, exitNoAccess, []string{"no access: denied-1 is Denied"}},
@@ -86,12 +99,12 @@ func TestExitCodes(t *testing.T) {
 func TestExitCodesTopicIsTheTable(t *testing.T) {
 	help := newDesk(t).ok("help", "exit-codes").stdout
 	found := map[string]string{}
-	for _, line := range regexp.MustCompile(`(?m)^  (\d+)  (.+)$`).FindAllStringSubmatch(help, -1) {
+	for _, line := range regexp.MustCompile(`(?m)^  (\d+) +(.+)$`).FindAllStringSubmatch(help, -1) {
 		found[line[1]] = line[2]
 	}
 	for i, e := range exitCodes {
-		if e.code != i {
-			t.Errorf("code %d is in place %d", e.code, i)
+		if i > 0 && e.code <= exitCodes[i-1].code {
+			t.Errorf("code %d stands behind %d", e.code, exitCodes[i-1].code)
 		}
 		if got := found[strconv.Itoa(e.code)]; got != e.means {
 			t.Errorf("help says of %d: %q, want %q", e.code, got, e.means)
@@ -148,7 +161,7 @@ func TestEveryCommandIsExplained(t *testing.T) {
 }
 
 func TestHelpSaysThatOpenConnectionsGoOn(t *testing.T) {
-	for _, command := range []string{"request", "revoke"} {
+	for _, command := range []string{"request", "revoke", "protect", "unprotect"} {
 		help := strings.Join(strings.Fields(newDesk(t).ok(command, "--help").stdout), " ")
 		contains(t, command+" --help", help, "Connections that are open", "go on until they end")
 	}
@@ -160,7 +173,7 @@ func TestErrorNamesEveryFault(t *testing.T) {
 }
 
 func TestColourIsForTerminals(t *testing.T) {
-	d := newDesk(t)
+	d := admin(t)
 	d.ok("request", "--vm", "web-1", "--port", "22", "--wait")
 	terminal := func(io.Writer) bool { return true }
 	for _, c := range []struct {
@@ -181,14 +194,19 @@ func TestColourIsForTerminals(t *testing.T) {
 			for name, value := range c.env {
 				d.env[name] = value
 			}
-			for _, args := range [][]string{{"list"}, {"show", firstID, "--events"}} {
-				r := d.ok(args...)
+			for _, args := range [][]string{
+				{"list"}, {"show", firstID, "--events"}, {"machines", "list"}, {"machines", "show", "web-1"},
+				{"protect", "web-1", "--what-if"}, {"explain", "--vm", "web-1", "--port", "22"}, {"report"},
+			} {
+				r := d.run(args...)
 				if got := strings.Contains(r.stdout, "\x1b["); got != c.coloured {
 					t.Errorf("%q: coloured is %v, want %v\n%q", args, got, c.coloured, r.stdout)
 				}
 			}
-			if r := d.ok("list", "-o", "json"); strings.Contains(r.stdout, "\x1b") {
-				t.Errorf("JSON is coloured: %q", r.stdout)
+			for _, args := range [][]string{{"list", "-o", "json"}, {"protect", "web-1", "--what-if", "-o", "json"}, {"report", "-o", "csv"}} {
+				if r := d.run(args...); r.stdout == "" || strings.Contains(r.stdout, "\x1b") {
+					t.Errorf("%q: for programs, and coloured: %q", args, r.stdout)
+				}
 			}
 		})
 	}

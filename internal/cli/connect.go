@@ -38,8 +38,8 @@ const (
 )
 
 // patient repeats calls that found the service unavailable. Every call this
-// program makes may be repeated: reads, a policy that is put again, a request
-// with its idempotency key, and a revocation.
+// program makes may be repeated: reads, a policy or a protection that is put again, a
+// request with its idempotency key, and what ends a request or a protection.
 type patient struct {
 	app  *App
 	next http.RoundTripper

@@ -12,12 +12,13 @@ import (
 const (
 	exitDone        = 0
 	exitUnexpected  = 1
-	exitUsage       = 2
+	exitOpen        = 2
 	exitNotAllowed  = 3
 	exitNotFound    = 4
 	exitConflict    = 5
 	exitUnavailable = 6
 	exitNoAccess    = 7
+	exitUsage       = 64 // EX_USAGE of BSD's sysexits
 )
 
 // exitCodes is what "jitgate help exit-codes" says.
@@ -27,12 +28,13 @@ var exitCodes = []struct {
 }{
 	{exitDone, "done"},
 	{exitUnexpected, "failed unexpectedly, or was interrupted"},
-	{exitUsage, "bad usage, or refused as malformed (HTTP 400, 422 and other faults of the call)"},
+	{exitOpen, "report: a management port is open, or not proven closed"},
 	{exitNotAllowed, "not signed in, not allowed, or ruled out by policy at once (HTTP 401, 403)"},
 	{exitNotFound, "not found (HTTP 404)"},
-	{exitConflict, "in conflict with what is there, for example ended already (HTTP 409)"},
+	{exitConflict, "in conflict with what is there, for example ended already (HTTP 409); or waited, and the protection is Blocked"},
 	{exitUnavailable, "not available: cannot connect, timed out, or asked to come back later (HTTP 429, 502, 503, 504)"},
 	{exitNoAccess, "waited, and something asked for ended without access (Denied, Failed, Rejected, Lapsed, Cancelled, Expired or Revoked)"},
+	{exitUsage, "bad usage, or refused as malformed (HTTP 400, 422 and other faults of the call)"},
 }
 
 // exitOf is the exit code for an HTTP status that is not a success.
@@ -58,8 +60,8 @@ func exitCodesTopic() *cobra.Command {
 	var text strings.Builder
 	text.WriteString("jitgate ends with one of these codes:\n\n")
 	for _, e := range exitCodes {
-		_, _ = fmt.Fprintf(&text, "  %d  %s\n", e.code, e.means)
+		_, _ = fmt.Fprintf(&text, "  %-2d  %s\n", e.code, e.means)
 	}
-	text.WriteString("\nWhy it ended so is said on stderr. Whatever is known about a request is on stdout\neven when the code is 6 or 7.\n")
+	text.WriteString("\nWhy it ended so is said on stderr. Whatever is known about requests and machines\nis on stdout whatever the code.\n")
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: text.String()}
 }

@@ -105,16 +105,21 @@ func explainProblem(p *api.Problem) *failure {
 	if f.sentence == "" {
 		f.sentence = fmt.Sprintf("the server answered %d without saying why", p.Status)
 	}
-	switch p.Status {
-	case http.StatusUnauthorized:
+	if p.Status == http.StatusUnauthorized {
 		f.hints = append(f.hints, signInHint)
-	case http.StatusNotFound:
-		if p.Code == "request_not_found" {
-			f.hints = append(f.hints, "list yours with: jitgate list --mine")
-		}
-		if p.Code == "policy_not_found" {
-			f.hints = append(f.hints, "list those there are with: jitgate policy list")
-		}
+	}
+	if hint := wayOut[p.Code]; hint != "" {
+		f.hints = append(f.hints, hint)
 	}
 	return f
+}
+
+const listMachines = "list those there are with: jitgate machines list"
+
+// wayOut is what to type, by the code of a problem.
+var wayOut = map[string]string{
+	"request_not_found": "list yours with: jitgate list --mine",
+	"policy_not_found":  "list those there are with: jitgate policy list",
+	"vm_not_found":      listMachines,
+	"priority_taken":    "let the rule come back at another priority: jitgate unprotect VM --priority RULE=NUMBER",
 }

@@ -76,7 +76,7 @@ func TestJSONHasTheShapesOfTheAPI(t *testing.T) {
 		t.Errorf("revoked is %s", revoked.State)
 	}
 
-	same(t, "machines", decode[api.MachineList](t, d.ok("machines", "-o", "json").stdout).Machines, d.service.machines)
+	same(t, "machines", decode[api.MachineList](t, d.ok("machines", "list", "-o", "json").stdout).Machines, d.service.machines)
 
 	d.env["JITGATE_TOKEN"] = secret("root")
 	d.stdin = "scope: " + subscription + "\nports: [22]\n"

@@ -30,7 +30,10 @@ their own.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&filter.State, "state", "", "only requests in this state, for example active")
+	complete(c, "state", cobra.FixedCompletions([]string{"Pending", "AwaitingApproval", "Approved", "Active", "Closing", "Denied", "Rejected",
+		"Lapsed", "Cancelled", "Failed", "Expired", "Revoked"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.StringVar(&filter.VM, "vm", "", "only requests for this virtual machine, by name or ARM id")
+	complete(c, "vm", a.completeMachines)
 	flags.BoolVar(&filter.Mine, "mine", false, "only your own requests")
 	flags.IntVar(&filter.Limit, "limit", 50, "most requests to list, 1 to 200")
 	flags.BoolVar(&allPages, "all-pages", false, "list all there are")
@@ -80,8 +83,8 @@ func (a *App) list(ctx context.Context, filter client.Filter, allPages bool) err
 }
 
 func (a *App) writeRequests(w io.Writer, requests []api.Request) {
-	rows := make([]table.Row, len(requests))
-	for i, r := range requests {
+	var rows []table.Row
+	for _, r := range requests {
 		machines := distinct(r.Targets, func(t api.Target) []string { return []string{a.name(t.VM)} })
 		ports := distinct(r.Targets, func(t api.Target) []string {
 			each := make([]string, len(t.Ports))
@@ -95,7 +98,12 @@ func (a *App) writeRequests(w io.Writer, requests []api.Request) {
 		if r.ExpiresAt != nil && underAccess(r.State) {
 			until = a.moment(*r.ExpiresAt)
 		}
-		rows[i] = table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, until}
+		rows = append(rows, table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, until})
+		for _, t := range r.Targets {
+			if t.Warning != nil {
+				rows = append(rows, table.Row{under("warning: " + warningOf(t))})
+			}
+		}
 	}
 	writeTable(w, table.Row{"ID", "Created", "State", "VMs", "Ports", "Source", "Requester", "Until"}, rows)
 }

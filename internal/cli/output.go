@@ -2,42 +2,47 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 )
 
-// format is the value of --output.
-type format string
-
+// Formats of data on stdout.
 const (
-	formatTable format = "table"
-	formatJSON  format = "json"
+	formatTable = "table"
+	formatJSON  = "json"
+	formatCSV   = "csv"
 )
 
-func (f *format) String() string {
-	if *f == "" {
-		*f = formatTable
+// formatFlag is the flag --output of commands that know these formats.
+type formatFlag struct {
+	value *string
+	known []string
+}
+
+func (f formatFlag) String() string {
+	if f.value == nil { // pflag looks at the zero flag to learn what no default is
+		return ""
 	}
-	return string(*f)
+	return *f.value
 }
 
 // Set is called by the flag parser.
-func (f *format) Set(text string) error {
-	switch format(text) {
-	case formatTable, formatJSON:
-		*f = format(text)
-		return nil
+func (f formatFlag) Set(text string) error {
+	if !slices.Contains(f.known, text) {
+		last := len(f.known) - 1
+		return fmt.Errorf("it is %s or %s", strings.Join(f.known[:last], ", "), f.known[last])
 	}
-	return errors.New("it is table or json")
+	*f.value = text
+	return nil
 }
 
 // Type names the value in help texts.
-func (f *format) Type() string { return "format" }
+func (f formatFlag) Type() string { return "format" }
 
 // print writes data: the value as JSON, or what show makes for people.
 func (a *App) print(value any, show func(io.Writer)) error {
@@ -59,6 +64,9 @@ func (a *App) print(value any, show func(io.Writer)) error {
 	return nil
 }
 
+// under is the only cell of a row that is a line of text below the row before.
+type under string
+
 // writeTable writes rows under a header; without a header the first column is one.
 func writeTable(w io.Writer, header table.Row, rows []table.Row) {
 	t := table.NewWriter()
@@ -67,39 +75,65 @@ func writeTable(w io.Writer, header table.Row, rows []table.Row) {
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
+	lines := 0
 	if header != nil {
 		t.AppendHeader(header)
+		lines++
 	}
+	notes := map[int][]under{} // by the number of lines above
 	for _, row := range rows {
+		if note, ok := row[0].(under); ok {
+			notes[lines] = append(notes[lines], note)
+			continue
+		}
 		for i, cell := range row {
 			if text, ok := cell.(string); ok {
 				row[i] = clean(text)
 			}
 		}
 		t.AppendRow(row)
+		lines++
 	}
-	_, _ = fmt.Fprintln(w, t.Render())
+	for i, line := range strings.Split(t.Render(), "\n") {
+		_, _ = fmt.Fprintln(w, line)
+		for _, note := range notes[i+1] {
+			_, _ = fmt.Fprintf(w, "  %s\n", clean(string(note)))
+		}
+	}
 }
 
 // coloured is a cell that carries its own escape sequences.
 type coloured string
 
-// state colours a state on a terminal: green is open, yellow is under way, red went
+// Colours, as terminals number them.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	dim    = "2"
+)
+
+// paint colours text on a terminal.
+func (a *App) paint(colour, text string) any {
+	text = clean(text)
+	if !a.colour(a.Stdout) {
+		return text
+	}
+	return coloured("\x1b[" + colour + "m" + text + "\x1b[0m")
+}
+
+// state colours a state: green is as it was asked for, yellow is under way, red went
 // wrong.
 func (a *App) state(s string) any {
-	if !a.colour(a.Stdout) {
-		return s
-	}
-	colour := "33"
 	switch s {
-	case "Active":
-		colour = "32"
-	case "Denied", "Rejected", "Failed", "Lapsed":
-		colour = "31"
-	case "Cancelled", "Expired", "Revoked":
-		colour = "2"
+	case "Active", "Protected":
+		return a.paint(green, s)
+	case "Denied", "Rejected", "Failed", "Lapsed", "Blocked":
+		return a.paint(red, s)
+	case "Cancelled", "Expired", "Revoked", "Unprotected":
+		return a.paint(dim, s)
 	}
-	return coloured("\x1b[" + colour + "m" + clean(s) + "\x1b[0m")
+	return a.paint(yellow, s)
 }
 
 // clean takes control characters out of text that others wrote, a justification

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -54,6 +52,7 @@ not cut them.`,
 			panic(err) // the flag is declared above
 		}
 	}
+	complete(c, "vm", a.completeMachines)
 	return c
 }
 
@@ -90,7 +89,7 @@ func (a *App) request(ctx context.Context, f requestFlags) error {
 		a.say("follow it with: jitgate show %s", r.ID)
 		return a.printRequest(r)
 	}
-	return a.finish(ctx, jit, r, f.wait.timeout, opened)
+	return finish(ctx, a, a.following(jit, r.ID, a.opened), r, f.wait.timeout)
 }
 
 // uncertain adds to an error after which the request may or may not exist how to
@@ -103,10 +102,14 @@ func uncertain(err error, key string) error {
 	return f.hinting("it may have arrived; repeat the command with --idempotency-key " + key + " to not ask twice")
 }
 
-// opened is an error unless everything that was asked for is open.
-func opened(r api.Request) error {
+// opened is an error unless everything that was asked for is open. What is open
+// and may not work all the same is only told.
+func (a *App) opened(r api.Request) error {
 	var closed []string
 	for _, t := range r.Targets {
+		if t.Warning != nil {
+			a.say("warning: %s", warningOf(t))
+		}
 		if t.State != "Active" {
 			closed = append(closed, fmt.Sprintf("%s is %s", lastPart(t.VM), t.State))
 		}
@@ -117,39 +120,25 @@ func opened(r api.Request) error {
 	return &failure{exit: exitNoAccess, sentence: "no access: " + strings.Join(closed, ", ")}
 }
 
-// machineID finds the id of a machine that was given by id or by name.
-func machineID(ctx context.Context, jit *client.Client, text string) (string, error) {
-	if text == "" {
-		return "", usage("--vm is empty; give a name or an id")
+// following is the errand of waiting for a request.
+func (a *App) following(jit *client.Client, id string, judge func(api.Request) error) errand[api.Request] {
+	return errand[api.Request]{
+		name: "the request", look: "jitgate show " + id, undo: "jitgate revoke " + id,
+		poll: func(ctx context.Context, seen func(api.Request)) (api.Request, error) {
+			return jit.Wait(ctx, id, seen)
+		},
+		state:    func(r api.Request) string { return r.State },
+		describe: describe, judge: judge, show: a.printRequest,
 	}
-	if strings.HasPrefix(text, "/") {
-		return text, nil
-	}
-	found, err := jit.Machines(ctx, text)
-	if err != nil {
-		return "", err
-	}
-	switch len(found) {
-	case 0:
-		return "", &failure{exit: exitNotFound, sentence: fmt.Sprintf("there is no virtual machine called %q", text),
-			hints: []string{"list those there are with: jitgate machines"}}
-	case 1:
-		return found[0].ID, nil
-	}
-	f := usage("%d virtual machines are called %q", len(found), text)
-	for _, m := range found {
-		f.lines = append(f.lines, m.ID)
-	}
-	f.hints = []string{"name the one you mean by its id"}
-	return "", f
 }
 
-// finish waits until the request is settled, shows it and judges the outcome.
-// What is known is shown even when the wait fails.
-func (a *App) finish(ctx context.Context, jit *client.Client, r api.Request, timeout time.Duration, judge func(api.Request) error) error {
-	r, err := a.await(ctx, jit, r, timeout)
-	if err == nil {
-		err = judge(r)
+func describe(r api.Request) string {
+	if len(r.Targets) < 2 {
+		return explained(r.State)
 	}
-	return errors.Join(a.printRequest(r), err)
+	each := make([]string, len(r.Targets))
+	for i, t := range r.Targets {
+		each[i] = lastPart(t.VM) + " " + t.State
+	}
+	return r.State + ": " + strings.Join(each, ", ")
 }

@@ -35,7 +35,7 @@ they end: a network security group does not cut them.`,
 		if !wait.on {
 			return a.printRequest(r)
 		}
-		return a.finish(c.Context(), jit, r, wait.timeout, closed)
+		return finish(c.Context(), a, a.following(jit, r.ID, closed), r, wait.timeout)
 	})
 	return c
 }

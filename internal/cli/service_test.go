@@ -21,7 +21,8 @@ import (
 
 // service stands in for jitgate's HTTP API and for the local stack's sign-in. What
 // becomes of a machine is in its name: denied-…, failed-… and waiting-… end as they
-// are called (waiting-… never ends), others open.
+// are called (waiting-… never ends), others open, stopped-… with a warning. What
+// becomes of protections is in machines_service_test.go.
 type service struct {
 	*httptest.Server
 	clock clockwork.Clock
@@ -30,7 +31,9 @@ type service struct {
 	machines []api.Machine
 	requests []*stored // oldest first
 	policies map[string]api.Policy
+	guarded  map[string]*guarded // by VM id, lower case
 	calls    []string
+	scopes   []string // of the last report
 	keys     []string
 	lose     int // so many answers are lost: the call is carried out, the caller gets 503
 	down     int // so many calls get 503 and nothing is done
@@ -48,17 +51,22 @@ const (
 	subscription = "/subscriptions/00000000-0000-0000-0000-000000000001"
 	compute      = "/providers/Microsoft.Compute/virtualMachines/"
 	network      = "/providers/Microsoft.Network/networkSecurityGroups/"
+	farther      = "/subscriptions/00000000-0000-0000-0000-000000000002"
 	web1         = subscription + "/resourceGroups/web" + compute + "web-1"
 	firstID      = "01990f3e-0000-7000-8000-000000000001"
 )
 
 func newService(t testing.TB, clock clockwork.Clock) *service {
-	s := &service{clock: clock, policies: map[string]api.Policy{}}
-	for _, name := range []string{"web-1", "web-2", "denied-1", "failed-1", "waiting-1"} {
+	s := &service{clock: clock, policies: map[string]api.Policy{}, guarded: map[string]*guarded{}}
+	for _, name := range []string{"web-1", "web-2", "denied-1", "failed-1", "waiting-1", "stopped-1", "blocked-1", "taken-1"} {
 		s.machines = append(s.machines, api.Machine{ID: subscription + "/resourceGroups/web" + compute + name, Name: name})
 	}
 	for _, group := range []string{"east", "west"} {
 		s.machines = append(s.machines, api.Machine{ID: subscription + "/resourceGroups/" + group + compute + "twin", Name: "twin"})
+	}
+	s.machines = append(s.machines, api.Machine{ID: farther + "/resourceGroups/WEB" + compute + "far-1", Name: "far-1"})
+	for i := range s.machines {
+		s.machines[i].State = "Unprotected"
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /token", s.token)
@@ -68,7 +76,7 @@ func newService(t testing.TB, clock clockwork.Clock) *service {
 	api.HandleFunc("GET /api/requests/{id}", s.get)
 	api.HandleFunc("POST /api/requests/{id}/revoke", s.revoke)
 	api.HandleFunc("GET /api/requests/{id}/events", s.events)
-	api.HandleFunc("GET /api/machines", s.findMachines)
+	s.serveMachines(api)
 	api.HandleFunc("GET /api/policies", s.listPolicies)
 	api.HandleFunc("PUT /api/policies", s.applyPolicy)
 	mux.Handle("/api/", s.guard(api))
@@ -268,6 +276,9 @@ func (n *stored) proceed(now time.Time) {
 			t.NSGs = groups("closed")
 		case t.State == "Approved":
 			t.State, t.NSGs = "Active", groups("open")
+			if strings.HasPrefix(name, "stopped-") {
+				t.Warning = &api.Reason{Code: "outranked", Text: "The rule deny-all of others comes first and stops it."}
+			}
 			n.ExpiresAt = t.ExpiresAt
 		case t.State == "Closing":
 			t.State, t.NSGs, t.EndedAt = "Revoked", groups("closed"), new(now.UTC().Truncate(time.Second))
@@ -347,19 +358,6 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) {
 		{Sequence: 1, At: n.CreatedAt, Kind: "request.created", Actor: "0b1d", Name: n.Requester.Name, Text: "Asked for 1 VM(s)."},
 		{Sequence: 2, At: n.CreatedAt, Kind: "request.approved", Actor: "jitgate", VM: n.Targets[0].VM, Text: "Allowed."},
 	}})
-}
-
-func (s *service) findMachines(w http.ResponseWriter, r *http.Request) {
-	if !query(w, r, "name") {
-		return
-	}
-	out := api.MachineList{Machines: []api.Machine{}}
-	for _, m := range s.machines {
-		if name := r.URL.Query().Get("name"); name == "" || strings.EqualFold(name, m.Name) {
-			out.Machines = append(out.Machines, m)
-		}
-	}
-	answer(w, http.StatusOK, out)
 }
 
 func (s *service) listPolicies(w http.ResponseWriter, r *http.Request) {

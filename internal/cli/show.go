@@ -101,6 +101,9 @@ func (a *App) writeRequest(w io.Writer, r api.Request) {
 		if len(t.NSGs) == 0 {
 			rows = append(rows, append(first, "", "", a.end(t)))
 		}
+		if t.Warning != nil {
+			rows = append(rows, table.Row{under("warning: " + warningOf(t))})
+		}
 		if t.Reason != nil {
 			reasons = append(reasons, fmt.Sprintf("%s is %s: %s (%s)", lastPart(t.VM), t.State, t.Reason.Text, t.Reason.Code))
 		}

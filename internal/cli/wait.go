@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"jitgate/internal/api"
-	"jitgate/internal/client"
 )
 
 type waitFlags struct {
@@ -22,9 +19,31 @@ func (f *waitFlags) add(c *cobra.Command) {
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait with --wait; 0 waits for as long as it takes")
 }
 
-// await polls until the request is settled and returns it as last seen, with an
+// errand is something under way on the server that a command can wait for.
+type errand[T any] struct {
+	name     string // in a sentence, for example "the request"
+	poll     func(ctx context.Context, seen func(T)) (T, error)
+	state    func(T) string
+	describe func(T) string // one line on where it stands
+	judge    func(T) error  // of the outcome
+	show     func(T) error  // writes it to stdout
+	look     string         // the command that shows it
+	undo     string         // the command that takes it back; empty if there is none
+}
+
+// finish waits until an errand is settled, shows it and judges the outcome. What is
+// known is shown even when the wait fails.
+func finish[T any](ctx context.Context, a *App, e errand[T], seen T, timeout time.Duration) error {
+	seen, err := await(ctx, a, e, seen, timeout)
+	if err == nil {
+		err = e.judge(seen)
+	}
+	return errors.Join(e.show(seen), err)
+}
+
+// await polls until the errand is settled and returns it as last seen, with an
 // error as well.
-func (a *App) await(ctx context.Context, jit *client.Client, r api.Request, timeout time.Duration) (api.Request, error) {
+func await[T any](ctx context.Context, a *App, e errand[T], seen T, timeout time.Duration) (T, error) {
 	limited := ctx
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -32,27 +51,30 @@ func (a *App) await(ctx context.Context, jit *client.Client, r api.Request, time
 		defer cancel()
 	}
 	p := progress{app: a, began: a.Clock.Now()}
-	p.show(r)
-	_, err := jit.Wait(limited, r.ID, func(now api.Request) {
-		r = now
-		p.show(r)
+	p.show(e.describe(seen))
+	_, err := e.poll(limited, func(now T) {
+		seen = now
+		p.show(e.describe(now))
 	})
 	a.clearLine()
-	look := "it goes on without this command; look again with: jitgate show " + r.ID
+	look := "it goes on without this command; look again with: " + e.look
 	switch {
 	case err == nil:
-		return r, nil
+		return seen, nil
 	case ctx.Err() != nil:
-		return r, &failure{exit: exitUnexpected, sentence: "interrupted while the request was " + r.State, cause: err,
-			hints: []string{look, "take it back with: jitgate revoke " + r.ID}}
+		f := &failure{exit: exitUnexpected, sentence: fmt.Sprintf("interrupted while %s was %s", e.name, e.state(seen)), cause: err, hints: []string{look}}
+		if e.undo != "" {
+			f.hints = append(f.hints, "take it back with: "+e.undo)
+		}
+		return seen, f
 	case limited.Err() != nil:
-		return r, &failure{exit: exitUnavailable, cause: err,
-			sentence: fmt.Sprintf("the request is still %s after %s", r.State, short(timeout)), hints: []string{look}}
+		return seen, &failure{exit: exitUnavailable, cause: err,
+			sentence: fmt.Sprintf("%s is still %s after %s", e.name, e.state(seen), short(timeout)), hints: []string{look}}
 	}
-	return r, explain(err).hinting(look)
+	return seen, explain(err).hinting(look)
 }
 
-// progress tells where a request stands: on a terminal in one line that changes,
+// progress tells where an errand stands: on a terminal in one line that changes,
 // elsewhere in a line for every change.
 type progress struct {
 	app   *App
@@ -60,8 +82,7 @@ type progress struct {
 	last  string
 }
 
-func (p *progress) show(r api.Request) {
-	text := describe(r)
+func (p *progress) show(text string) {
 	if p.app.isTerminal(p.app.Stderr) {
 		p.app.clearLine()
 		line := fmt.Sprintf("jitgate: %s (%s)", clean(text), p.app.Clock.Since(p.began).Round(time.Second))
@@ -86,18 +107,14 @@ var meaning = map[string]string{
 	"AwaitingApproval": "waiting for an approver",
 	"Approved":         "allowed, the rules are being written",
 	"Closing":          "the rules are being removed",
+	"Protecting":       "the deny rules are being written",
+	"Unprotecting":     "the rules are being put back",
 }
 
-func describe(r api.Request) string {
-	if len(r.Targets) < 2 {
-		if m := meaning[r.State]; m != "" {
-			return r.State + ": " + m
-		}
-		return r.State
+// explained is a state and what it means.
+func explained(state string) string {
+	if m := meaning[state]; m != "" {
+		return state + ": " + m
 	}
-	each := make([]string, len(r.Targets))
-	for i, t := range r.Targets {
-		each[i] = lastPart(t.VM) + " " + t.State
-	}
-	return r.State + ": " + strings.Join(each, ", ")
+	return state
 }

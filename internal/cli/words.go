@@ -38,6 +38,35 @@ func parsePorts(texts []string) ([]api.Port, error) {
 	return ports, nil
 }
 
+// parsePortRanges reads "22", "5985-5986" and "53/udp".
+func parsePortRanges(texts []string) ([]api.PortRange, error) {
+	var ranges []api.PortRange
+	for _, text := range texts {
+		numbers, protocol, given := strings.Cut(text, "/")
+		if !given {
+			protocol = string(policy.TCP)
+		}
+		first, last, isRange := strings.Cut(numbers, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := policy.ParsePort(first + "/" + protocol)
+		to, err2 := policy.ParsePort(last + "/" + protocol)
+		if err != nil || err2 != nil || from.Number > to.Number {
+			return nil, usage("%q is not a port or a range; write one such as 22, 22/tcp, 5985-5986 or 53/udp", text)
+		}
+		if from == to {
+			last, isRange = "", false
+		}
+		ports := first
+		if isRange {
+			ports += "-" + last
+		}
+		ranges = append(ranges, api.PortRange{Ports: ports, Protocol: string(from.Protocol)})
+	}
+	return ranges, nil
+}
+
 // moment writes a time to the minute, in the zone of the clock, and how far away
 // it is: "2026-03-01 14:05 CET (in 59m)".
 func (a *App) moment(t time.Time) string {
@@ -105,6 +134,28 @@ func (a *App) name(id string) string {
 }
 
 func lastPart(id string) string { return id[strings.LastIndex(id, "/")+1:] }
+
+// some joins texts for a cell of a table: the first ones, or all with --wide.
+func (a *App) some(texts []string) string {
+	const enough = 3
+	if a.wide || len(texts) <= enough+1 { // "and 1 more" is no shorter than the one
+		return strings.Join(texts, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(texts[:enough], ", "), len(texts)-enough)
+}
+
+func rangeList(ranges []api.PortRange) string {
+	texts := make([]string, len(ranges))
+	for i, r := range ranges {
+		texts[i] = r.Ports + "/" + r.Protocol
+	}
+	return strings.Join(texts, ", ")
+}
+
+func reasonText(r *api.Reason) string { return fmt.Sprintf("%s (%s)", r.Text, r.Code) }
+
+// warningOf tells of a target that has a warning.
+func warningOf(t api.Target) string { return lastPart(t.VM) + ": " + reasonText(t.Warning) }
 
 func portList(ports []api.Port) string {
 	texts := make([]string, len(ports))

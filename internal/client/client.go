@@ -26,9 +26,9 @@ type Client struct {
 	HTTP  *http.Client                              // nil = http.DefaultClient
 }
 
-// Answer is what the asynchronous operations say beside the request.
+// Answer is what the asynchronous operations say beside the request or machine.
 type Answer struct {
-	Settled    bool          // the server answered 200: active or ended
+	Settled    bool          // the server answered 200: nothing is under way any more
 	RetryAfter time.Duration // how long to wait before asking again
 }
 
@@ -38,37 +38,43 @@ func (c *Client) Create(ctx context.Context, in api.NewRequest, key string) (api
 	if key != "" {
 		headers.Set("Idempotency-Key", key)
 	}
-	return c.request(ctx, http.MethodPost, "/api/requests", in, headers)
+	return asynchronous[api.Request](ctx, c, http.MethodPost, "/api/requests", in, headers)
 }
 
 // Get shows a request.
 func (c *Client) Get(ctx context.Context, id string) (api.Request, Answer, error) {
-	return c.request(ctx, http.MethodGet, "/api/requests/"+url.PathEscape(id), nil, nil)
+	return asynchronous[api.Request](ctx, c, http.MethodGet, "/api/requests/"+url.PathEscape(id), nil, nil)
 }
 
 // Revoke ends a request.
 func (c *Client) Revoke(ctx context.Context, id string) (api.Request, Answer, error) {
-	return c.request(ctx, http.MethodPost, "/api/requests/"+url.PathEscape(id)+"/revoke", nil, nil)
+	return asynchronous[api.Request](ctx, c, http.MethodPost, "/api/requests/"+url.PathEscape(id)+"/revoke", nil, nil)
 }
 
 // Wait polls until the request is settled, at the pace the server asks for.
 // progress is called with every answer; it may be nil.
 func (c *Client) Wait(ctx context.Context, id string, progress func(api.Request)) (api.Request, error) {
+	return poll(ctx, func(ctx context.Context) (api.Request, Answer, error) { return c.Get(ctx, id) }, progress)
+}
+
+func poll[T any](ctx context.Context, ask func(context.Context) (T, Answer, error), progress func(T)) (T, error) {
 	for {
-		r, answer, err := c.Get(ctx, id)
+		now, answer, err := ask(ctx)
 		if err != nil {
-			return r, err
+			return now, err
 		}
 		if progress != nil {
-			progress(r)
+			progress(now)
 		}
 		if answer.Settled {
-			return r, nil
+			return now, nil
 		}
 		select {
 		case <-ctx.Done():
-			return r, ctx.Err()
 		case <-time.After(answer.RetryAfter):
+		}
+		if err := ctx.Err(); err != nil {
+			return now, err
 		}
 	}
 }
@@ -120,16 +126,6 @@ func (c *Client) Policies(ctx context.Context, scope string) ([]api.Policy, erro
 	return list.Policies, err
 }
 
-// Machines lists virtual machines; with a name, only those of that name.
-func (c *Client) Machines(ctx context.Context, name string) ([]api.Machine, error) {
-	query := url.Values{}
-	if name != "" {
-		query.Set("name", name)
-	}
-	list, err := get[api.MachineList](ctx, c, "/api/machines", query)
-	return list.Machines, err
-}
-
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
 	var out T
 	if len(query) > 0 {
@@ -139,17 +135,18 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	return out, err
 }
 
-func (c *Client) request(ctx context.Context, method, path string, in any, headers http.Header) (api.Request, Answer, error) {
-	var r api.Request
-	response, err := c.call(ctx, method, path, in, headers, &r)
+// asynchronous makes a call whose answer says whether something is still under way.
+func asynchronous[T any](ctx context.Context, c *Client, method, path string, in any, headers http.Header) (T, Answer, error) {
+	var out T
+	response, err := c.call(ctx, method, path, in, headers, &out)
 	if err != nil {
-		return r, Answer{}, err
+		return out, Answer{}, err
 	}
 	answer := Answer{Settled: response.StatusCode == http.StatusOK, RetryAfter: time.Second}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
 		answer.RetryAfter = time.Duration(seconds) * time.Second
 	}
-	return r, answer, nil
+	return out, answer, nil
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.

@@ -40,7 +40,7 @@ func TestCommandLine(t *testing.T) {
 	}
 	run(0, "login --as alice")
 	run(3, "request --vm web01 --port 8080 --source 203.0.113.7 --duration 1h --reason INC-1")
-	run(2, "request --vm web01 --port 22 --source 203.0.113.7/24 --duration 1h --reason INC-1")
+	run(64, "request --vm web01 --port 22 --source 203.0.113.7/24 --duration 1h --reason INC-1")
 	run(4, "request --vm nowhere01 --port 22 --source 203.0.113.7 --duration 1h --reason INC-1")
 
 	text := run(0, "request --vm web01 --vm app01 --port 22 --source 203.0.113.7 --duration 1h --reason INC-1 --wait")
