@@ -31,6 +31,10 @@ type story struct {
 func (s *story) tell(policy string) error {
 	alice, carol := s.as("alice"), s.as("carol")
 
+	if err := s.closeOpenDoor(carol); err != nil {
+		return err
+	}
+
 	s.step("The management port of web01 is closed.")
 	if err := s.wantProbe("web01", inside, "Deny"); err != nil {
 		return err
@@ -42,7 +46,7 @@ func (s *story) tell(policy string) error {
 		return err
 	}
 
-	s.step("carol, an administrator, applies a policy.")
+	s.step("carol applies a policy.")
 	p, err := carol.ApplyPolicy(s.ctx, policy)
 	if err != nil {
 		return err
@@ -99,12 +103,15 @@ func (s *story) tell(policy string) error {
 	if err := s.wantProbe("web01", inside, "Deny"); err != nil {
 		return err
 	}
-	return s.record(alice, first.ID)
+	if err := s.record(alice, first.ID); err != nil {
+		return err
+	}
+	return s.openDoorAgain(carol)
 }
 
 func ask(vm, source, duration string) api.NewRequest {
 	return api.NewRequest{
-		Targets: []api.NewTarget{{VM: rgDemo + "/providers/Microsoft.Compute/virtualMachines/" + vm, Ports: []api.Port{{Port: 22, Protocol: "TCP"}}}},
+		Targets: []api.NewTarget{{VM: machine(vm), Ports: []api.Port{{Port: 22, Protocol: "TCP"}}}},
 		Source:  source, Duration: duration, Justification: "INC-1042 disk full",
 	}
 }
