@@ -167,6 +167,8 @@ func announce(out io.Writer, stack *local.Stack, f flags, took time.Duration) {
 Try, in another terminal in this folder:
 
   build/bin/jitgate login --as carol
+  build/bin/jitgate report
+  build/bin/jitgate protect open01 --what-if
   build/bin/jitgate policy apply -f docs/examples/demo-policy.yaml
   build/bin/jitgate login --as alice
   build/bin/jitgate request --vm web01 --port 22 --source 203.0.113.7 --duration 10m --reason "INC-1042 disk full" --wait

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -24,10 +22,6 @@ import (
 // one is the path of a single machine: its ARM id, whose fixed words web brings
 // into this spelling before an operation is looked up.
 const one = "/api/machines/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{vm}"
-
-// pollAfter is what Retry-After says while rules are being written, in seconds. A
-// write to an NSG takes about three.
-const pollAfter = 2
 
 // Register adds the operations to the API.
 func Register(a huma.API, service *access.Service, log *slog.Logger) {
@@ -92,21 +86,8 @@ func (m Machine) id() (armid.ID, error) {
 	return id, nil
 }
 
-// answer is a body with the headers of the asynchronous pattern that Logic Apps
-// follow by themselves.
-type answer[T any] struct {
-	Status     int
-	Location   string `header:"Location"`
-	RetryAfter string `header:"Retry-After" doc:"Seconds."` // a number would be sent as 0 where it has no place
-	Body       T
-}
-
-func settled[T any](body T) *answer[T] { return &answer[T]{Status: http.StatusOK, Body: body} }
-
-func underWay[T any](ctx context.Context, vm armid.ID, body T) *answer[T] {
-	path := url.URL{Path: "/api/machines" + vm.String()}
-	return &answer[T]{Status: http.StatusAccepted, Location: web.URL(ctx, path.EscapedPath()), RetryAfter: strconv.Itoa(pollAfter), Body: body}
-}
+// pathOf is where a machine is polled.
+func pathOf(vm armid.ID) string { return "/api/machines" + vm.String() }
 
 // ask is what every operation about one machine starts with: a caller who may, and an
 // id that is one.
@@ -117,7 +98,7 @@ func (m Machine) ask(ctx context.Context, op identity.Operation) (armid.ID, erro
 	return m.id()
 }
 
-func (f function) show(ctx context.Context, in *struct{ Machine }) (*answer[api.Protection], error) {
+func (f function) show(ctx context.Context, in *struct{ Machine }) (*web.Answer[api.Protection], error) {
 	vm, err := in.ask(ctx, identity.MachineRead)
 	if err != nil {
 		return nil, f.fail(ctx, err)
@@ -128,9 +109,9 @@ func (f function) show(ctx context.Context, in *struct{ Machine }) (*answer[api.
 	}
 	switch p.State() {
 	case access.Protecting, access.Unprotecting:
-		return underWay(ctx, vm, encodeProtection(p)), nil
+		return web.UnderWay(ctx, pathOf(vm), encodeProtection(p)), nil
 	}
-	return settled(encodeProtection(p)), nil
+	return web.Settled(encodeProtection(p)), nil
 }
 
 // protection is that of a machine as recorded; one without a record never was

@@ -35,7 +35,7 @@ type protectInput struct {
 	Body *api.NewProtection
 }
 
-func (f function) protect(ctx context.Context, in *protectInput) (*answer[api.Forecast], error) {
+func (f function) protect(ctx context.Context, in *protectInput) (*web.Answer[api.Forecast], error) {
 	vm, err := in.ask(ctx, identity.MachineProtect)
 	if err != nil {
 		return nil, f.fail(ctx, err)
@@ -68,7 +68,7 @@ type unprotectInput struct {
 	Body *api.EndProtection
 }
 
-func (f function) unprotect(ctx context.Context, in *unprotectInput) (*answer[api.Forecast], error) {
+func (f function) unprotect(ctx context.Context, in *unprotectInput) (*web.Answer[api.Forecast], error) {
 	vm, err := in.ask(ctx, identity.MachineProtect)
 	if err != nil {
 		return nil, f.fail(ctx, err)
@@ -85,13 +85,13 @@ func (f function) unprotect(ctx context.Context, in *unprotectInput) (*answer[ap
 	return f.changed(ctx, in.Change, vm, forecast, err)
 }
 
-func (f function) changed(ctx context.Context, in Change, vm armid.ID, forecast access.Forecast, err error) (*answer[api.Forecast], error) {
+func (f function) changed(ctx context.Context, in Change, vm armid.ID, forecast access.Forecast, err error) (*web.Answer[api.Forecast], error) {
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}
 	body := encodeForecast(forecast)
 	if body.WhatIf = in.WhatIf; in.WhatIf {
-		return settled(body), nil
+		return web.Settled(body), nil
 	}
-	return underWay(ctx, vm, body), nil
+	return web.UnderWay(ctx, pathOf(vm), body), nil
 }

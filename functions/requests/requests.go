@@ -17,10 +17,6 @@ import (
 	"jitgate/internal/web"
 )
 
-// pollAfter is what Retry-After says while a request is under way, in seconds. A
-// write to an NSG takes about three.
-const pollAfter = 2
-
 // Register adds the operations to the API.
 func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	f := function{service, log}
@@ -62,19 +58,9 @@ func (f function) fail(ctx context.Context, err error) error {
 	return web.Error(ctx, f.log, err)
 }
 
-// answer is a request with the headers of the asynchronous pattern that Logic Apps
-// follow by themselves.
-type answer struct {
-	Status     int
-	Location   string `header:"Location"`
-	RetryAfter int    `header:"Retry-After"`
-	Body       api.Request
-}
-
-func underWay(ctx context.Context, r access.Request) *answer {
-	return &answer{
-		Status: http.StatusAccepted, Location: web.URL(ctx, "/api/requests/"+r.ID), RetryAfter: pollAfter, Body: encode(r),
-	}
+// underWay says where a request is polled.
+func underWay(ctx context.Context, r access.Request) *web.Answer[api.Request] {
+	return web.UnderWay(ctx, "/api/requests/"+r.ID, encode(r))
 }
 
 type createInput struct {
@@ -82,7 +68,7 @@ type createInput struct {
 	Body           api.NewRequest
 }
 
-func (f function) create(ctx context.Context, in *createInput) (*answer, error) {
+func (f function) create(ctx context.Context, in *createInput) (*web.Answer[api.Request], error) {
 	if err := web.Require(ctx, identity.RequestCreate); err != nil {
 		return nil, f.fail(ctx, err)
 	}
@@ -101,7 +87,7 @@ type byID struct {
 	ID string `path:"id" doc:"Request id."`
 }
 
-func (f function) get(ctx context.Context, in *byID) (*answer, error) {
+func (f function) get(ctx context.Context, in *byID) (*web.Answer[api.Request], error) {
 	r, err := f.find(ctx, in.ID, identity.RequestReadOwn, identity.RequestReadAny)
 	if err != nil {
 		return nil, f.fail(ctx, err)
@@ -110,7 +96,7 @@ func (f function) get(ctx context.Context, in *byID) (*answer, error) {
 	case access.Pending, access.AwaitingApproval, access.Approved, access.Closing:
 		return underWay(ctx, r), nil
 	}
-	return &answer{Status: http.StatusOK, Body: encode(r)}, nil
+	return web.Settled(encode(r)), nil
 }
 
 // find reads a request the caller may act on: their own, or anybody's.
@@ -163,7 +149,7 @@ func (f function) list(ctx context.Context, in *listInput) (*listOutput, error) 
 	return out, nil
 }
 
-func (f function) revoke(ctx context.Context, in *byID) (*answer, error) {
+func (f function) revoke(ctx context.Context, in *byID) (*web.Answer[api.Request], error) {
 	if _, err := f.find(ctx, in.ID, identity.RequestRevokeOwn, identity.RequestRevokeAny); err != nil {
 		return nil, f.fail(ctx, err)
 	}

@@ -131,9 +131,6 @@ func Person(ctx context.Context) access.Person {
 // platform did not say.
 func Address(ctx context.Context) netip.Addr { return info(ctx).address }
 
-// URL makes an absolute URL of a path, as Logic Apps wants in Location.
-func URL(ctx context.Context, path string) string { return info(ctx).base + path }
-
 // Require refuses callers whose roles do not allow the operation.
 func Require(ctx context.Context, op identity.Operation) error {
 	if Caller(ctx).May(op) {
