@@ -14,6 +14,7 @@ import (
 	"jitgate/internal/api"
 	"jitgate/internal/armid"
 	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
 )
 
 const inGroup = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/"
@@ -108,7 +109,7 @@ func TestForecast(t *testing.T) {
 			Before: nsg.Exposure{Reach: nsg.Open, Allowed: []netip.Prefix{netip.MustParsePrefix("1.0.0.0/8")}, By: []nsg.Decider{{Group: edge.String(), Rule: open}}},
 			After: nsg.Exposure{Reach: nsg.Unsure, By: []nsg.Decider{{Group: edge.String(), Rule: closed}},
 				Depends: []nsg.Decider{{Group: edge.String(), Rule: nsg.Rule{Name: "from-tag", Priority: 500, Access: nsg.Allow}}}}}},
-		Warnings: []access.Warning{{Code: access.NoPolicyYet, Sentence: "No policy."}, {Code: access.TagUnknown, NSG: edge, Rule: "from-tag", Sentence: "A tag."}},
+		Warnings: []access.Warning{{Code: policy.NoPolicyCode, Sentence: "No policy."}, {Code: access.TagUnknown, NSG: edge, Rule: "from-tag", Sentence: "A tag."}},
 	}
 	same(t, encodeForecast(f), `{"whatIf":false,"protection":{"vm":"`+web01.String()+`","state":"Protecting","ports":[{"ports":"22","protocol":"TCP"}],"nsgs":[{"nsg":"`+edge.String()+`","done":false}]},
 		"nsgs":[{"nsg":"`+edge.String()+`","flushConnection":true,"rules":[

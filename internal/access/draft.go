@@ -72,7 +72,7 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 		}
 	}
 	if !governed {
-		d.warn(NoPolicyYet, armid.ID{}, "", policy.NoPolicy(vm).Sentence)
+		d.warn(policy.NoPolicyCode, armid.ID{}, "", policy.NoPolicy(vm).Sentence)
 	}
 	return d, s.judge(ctx, &d, ways, views, p)
 }

@@ -66,6 +66,35 @@ const (
 	NSGGone         Code = "nsg_gone"
 	WriteRefused    Code = "write_refused"
 	NotOpenedInTime Code = "not_opened_in_time"
+	VMGone          Code = "vm_gone"
+	AddressChanged  Code = "address_changed"
+)
+
+// Codes of warnings and findings.
+const (
+	StillOpen          Code = "still_open"           // a rule of others that comes before ours lets somebody in
+	RuleShared         Code = "rule_shared"          // a rule opens the port to everybody and serves others too, so it stays
+	TagUnknown         Code = "tag_unknown"          // a rule that cannot be judged may let somebody in
+	FlushAffectsOthers Code = "flush_affects_others" // flushConnection is a property of the whole NSG
+	Outranked          Code = "outranked"            // a rule of others stops what a grant opened
+	PathUnchecked      Code = "path_unchecked"       // the way to the machine could not be read back
+	DefenderRules      Code = "defender_rules"       // Defender for Cloud's own JIT rules are there
+	RuleWithoutGrant   Code = "rule_without_grant"   // a rule with our prefix that nothing backs
+	ProtectionMissing  Code = "protection_missing"   // recorded as protected, but the deny rule is not there
+	ProtectionBlocked  Code = "protection_blocked"   // something stands in the way of a protection
+)
+
+// Codes of refusals about protecting, explaining and reporting.
+const (
+	FirewallOnly      Code = "firewall_only"
+	NoPublicAddress   Code = "no_public_address"
+	PriorityTaken     Code = "priority_taken"
+	RuleNameTaken     Code = "rule_name_taken"
+	NotProtected      Code = "not_protected"
+	PriorityInvalid   Code = "priority_invalid"
+	ScopeInvalid      Code = "scope_invalid"
+	ScopeNotLookedAt  Code = "scope_not_looked_at"
+	MachineUnreadable Code = "machine_unreadable"
 )
 
 // Refusal says that a call cannot be carried out as it stands and what to do

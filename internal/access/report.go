@@ -169,7 +169,7 @@ func (v *review) machine(r *MachineReport, m Machine, p Protection) {
 	for n, i := range m.Interfaces {
 		groups, around, read := v.before(i)
 		if len(i.NSGs) == 0 {
-			r.add(OpenWithoutNSG, armid.ID{}, "", fmt.Sprintf("No NSG stands before network interface %s, so nothing filters.", i.ID.Name()))
+			r.add(NoNSG, armid.ID{}, "", fmt.Sprintf("No NSG stands before network interface %s, so nothing filters.", i.ID.Name()))
 		}
 		for _, id := range i.NSGs {
 			if _, read := v.Groups[id.Key()]; !read {

@@ -67,7 +67,7 @@ func TestReport(t *testing.T) {
 		{"open01", false, false, nsg.Open, nsg.Open, nil},
 		{"web01", true, true, nsg.Shut, nsg.Shut, nil}, // its live grant does not count
 		{"db01", true, false, nsg.Shut, nsg.Open, nil},
-		{"lone01", false, false, nsg.Open, nsg.Open, []access.Code{access.OpenWithoutNSG}},
+		{"lone01", false, false, nsg.Open, nsg.Open, []access.Code{access.NoNSG}},
 		{"office01", false, false, nsg.Partly, nsg.Open, []access.Code{access.DefenderRules, access.RuleWithoutGrant, access.TagUnknown}},
 		{"lost01", false, false, "", "", []access.Code{access.MachineUnreadable}},
 		{"dark01", false, false, nsg.Unsure, nsg.Unsure, []access.Code{access.MachineUnreadable}},
