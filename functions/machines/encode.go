@@ -10,6 +10,7 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/nsg"
+	"jitgate/internal/web"
 )
 
 // maxAllowed bounds the sources listed in one exposure: the space behind a few odd
@@ -29,7 +30,7 @@ func encodeProtection(p access.Protection) api.Protection {
 	out := api.Protection{
 		VM: p.VM.String(), State: string(p.State()), Ports: each(p.Ports, encodePorts),
 		AllInterfaces: p.AllInterfaces, FlushConnection: p.Flush,
-		NSGs: each(p.Parts, encodePart), Reason: encodeReason(p.Reason),
+		NSGs: each(p.Parts, encodePart), Reason: web.Reason(p.Reason),
 	}
 	if p.By != (access.Person{}) {
 		out.By = &api.Person{Object: p.By.Object, Name: p.By.Name}
@@ -42,16 +43,9 @@ func encodeProtection(p access.Protection) api.Protection {
 
 func encodePart(p access.Part) api.ProtectedNSG {
 	return api.ProtectedNSG{
-		NSG: p.NSG.String(), Addresses: each(p.Addresses, netip.Addr.String), Done: p.Done, Problem: encodeReason(p.Problem),
+		NSG: p.NSG.String(), Addresses: each(p.Addresses, netip.Addr.String), Done: p.Done, Problem: web.Reason(p.Problem),
 		Removed: each(p.Removed, func(r nsg.Rule) api.RemovedRule { return api.RemovedRule{Name: r.Name, Priority: r.Priority} }),
 	}
-}
-
-func encodeReason(r access.Reason) *api.Reason {
-	if r.Code == "" {
-		return nil
-	}
-	return &api.Reason{Code: string(r.Code), Text: r.Sentence}
 }
 
 // encodePorts writes a range as it is written in a form.

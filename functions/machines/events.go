@@ -9,6 +9,7 @@ import (
 	"jitgate/internal/api"
 	"jitgate/internal/audit"
 	"jitgate/internal/identity"
+	"jitgate/internal/web"
 )
 
 type eventsOutput struct{ Body api.EventList }
@@ -38,7 +39,7 @@ func (f function) events(ctx context.Context, in *struct{ Machine }) (*eventsOut
 	if err := group.Wait(); err != nil {
 		return nil, f.fail(ctx, err)
 	}
-	return &eventsOutput{Body: api.EventList{Events: each(byTime(records), encodeEvent)}}, nil
+	return &eventsOutput{Body: api.EventList{Events: each(byTime(records), web.Event)}}, nil
 }
 
 // byTime makes one list of several records. Events of one moment stay in the order
@@ -48,9 +49,4 @@ func byTime(records [][]audit.Event) []audit.Event {
 	all := slices.Concat(records...)
 	slices.SortStableFunc(all, func(a, b audit.Event) int { return a.At.Compare(b.At) })
 	return all
-}
-
-func encodeEvent(e audit.Event) api.Event {
-	return api.Event{Sequence: e.Sequence, At: e.At, Kind: string(e.Kind), Actor: e.Actor, Name: e.Name,
-		VM: e.VM, NSG: e.NSG, Rule: e.Rule, Policy: e.Policy, Text: e.Text}
 }

@@ -6,6 +6,7 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/policy"
+	"jitgate/internal/web"
 )
 
 func decode(in api.NewRequest) access.Form {
@@ -42,7 +43,7 @@ func encodeTarget(t access.Target) api.Target {
 	for _, p := range t.Ports {
 		out.Ports = append(out.Ports, api.Port{Port: int(p.Number), Protocol: string(p.Protocol)})
 	}
-	out.Reason, out.Warning = encodeReason(t.Reason), encodeReason(t.Warning)
+	out.Reason, out.Warning = web.Reason(t.Reason), web.Reason(t.Warning)
 	for _, o := range t.Openings {
 		opening := api.Opening{NSG: o.NSG.String(), State: "opening"}
 		switch {
@@ -57,13 +58,6 @@ func encodeTarget(t access.Target) api.Target {
 		out.NSGs = append(out.NSGs, opening)
 	}
 	return out
-}
-
-func encodeReason(r access.Reason) *api.Reason {
-	if r.Code == "" {
-		return nil
-	}
-	return &api.Reason{Code: string(r.Code), Text: r.Sentence}
 }
 
 // moment leaves out times that have not come.

@@ -173,8 +173,7 @@ func (f function) events(ctx context.Context, in *byID) (*eventsOutput, error) {
 	}
 	out := &eventsOutput{Body: api.EventList{Events: make([]api.Event, len(events))}}
 	for i, e := range events {
-		out.Body.Events[i] = api.Event{Sequence: e.Sequence, At: e.At, Kind: string(e.Kind), Actor: e.Actor, Name: e.Name,
-			VM: e.VM, NSG: e.NSG, Rule: e.Rule, Policy: e.Policy, Text: e.Text}
+		out.Body.Events[i] = web.Event(e)
 	}
 	return out, nil
 }
