@@ -53,13 +53,21 @@ func (r Rule) Touches(c Cover) bool {
 		return false
 	}
 	spoken := c.runs(func(p Protocol) bool { return p == protocol || p == AnyProtocol || protocol == AnyProtocol })
+	return r.speaksOfSome(spoken, c.hosts())
+}
+
+// OpensFor reports whether an inbound rule that allows may let any source, as in
+// [Group.Opens], in to some port and some address of the cover, whoever else it
+// serves.
+func (r Rule) OpensFor(c Cover) bool {
+	return !r.denies() && anySource(r.Sources) && allPorts(r.SourcePorts) && r.Touches(c)
+}
+
+// speaksOfSome reports whether the rule is, or may be, for one of the ports and one
+// of the addresses.
+func (r *Rule) speaksOfSome(asked []ports, machine hosts) bool {
 	runs, unread := portSet(r.DestinationPorts)
-	meeting := len(unread) > 0 || slices.ContainsFunc(runs, func(run ports) bool { return meets(spoken, run) })
-	machine := hosts{}
-	for _, a := range c.Addresses {
-		machine[a.Unmap()] = true
-	}
-	return meeting && r.mayReach(machine)
+	return (len(unread) > 0 || slices.ContainsFunc(runs, func(run ports) bool { return meets(asked, run) })) && r.mayReach(machine)
 }
 
 // NamesASGs reports whether an inbound rule names an application security group, so
@@ -98,3 +106,11 @@ func Difference(is, should Rule) string {
 
 // Without takes prefixes out of a space.
 func (s Space) Without(list []netip.Prefix) Space { return Space{subtract(s.spans, spansOf(list))} }
+
+// Holds reports whether another inbound rule has the priority that r is to come back
+// at.
+func (g Group) Holds(r Rule) bool {
+	return slices.ContainsFunc(g.Rules, func(o Rule) bool {
+		return o.Direction.is(Inbound) && o.Priority == r.Priority && !strings.EqualFold(o.Name, r.Name)
+	})
+}

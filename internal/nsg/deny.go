@@ -162,8 +162,8 @@ func destinations(old *Rule, v6 bool, wanted, freed hosts) []netip.Addr {
 
 // close puts our deny rules in place: what is wanted, and of the rest what is not
 // freed. Those that there are go in order of their priorities, before new ones in
-// order of their names. The places below each are then taken for good, so none
-// comes into the way of another.
+// order of their names. One that moves within the band only ever moves down, so
+// none comes into the way of another.
 func (d *draft) close(wanted, freed coverage) {
 	for key, addresses := range freed {
 		if wanted[key] == nil {
@@ -185,8 +185,41 @@ func (d *draft) close(wanted, freed coverage) {
 		return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(a.Name, b.Name))
 	})
 	for _, r := range rules {
-		d.place(r, d.ours[r.Name], d.bands.Deny)
+		old := d.ours[r.Name]
+		// Where only an earlier pass put it, it has nothing to keep: new ones get the
+		// lowest place that the last pass leaves free.
+		first := d.before[r.Name]
+		if d.keeps(old, d.bands.Deny) && first != nil && first.slot() == old.slot() && !d.overtaken(&r, d.lowest(d.bands.Deny, old), old.Priority) {
+			r.Priority = old.Priority
+		}
+		d.place(r, old, d.bands.Deny)
 	}
+}
+
+// overtaken reports whether a rule of others between two priorities may let in what
+// the deny rule r closes: then r has to go before it. If none does, a move would
+// only cost a write, each time somebody frees a priority. Names are not looked up,
+// and of protocols without ports only the ports written are compared: in doubt r
+// moves.
+func (d *draft) overtaken(r *Rule, first, last int) bool {
+	runs, _ := portSet(r.DestinationPorts)
+	closed := hosts{}
+	for _, text := range r.Destinations {
+		a, _ := singleAddress(text)
+		closed[a] = true
+	}
+	for priority := first + 1; priority < last; priority++ {
+		o := d.inbound[priority]
+		if o == nil || o.denies() {
+			continue // rules of ours that allow have no place yet
+		}
+		protocol, known := o.Protocol.canonical()
+		same := !known || protocol == AnyProtocol || r.Protocol == AnyProtocol || protocol == r.Protocol
+		if same && o.speaksOfSome(runs, closed) {
+			return true
+		}
+	}
+	return false
 }
 
 // shrink takes freed addresses out of a deny rule that nothing wants any more. All

@@ -70,6 +70,7 @@ func TestDenyRules(t *testing.T) {
 	theirs := func(priority int) Rule {
 		return in(fmt.Sprintf("theirs-%d", priority), priority, Allow, TCP, "*", "*", "443")
 	}
+	opening := func(priority int) Rule { return in("opening", priority, Allow, AnyProtocol, "*", "*", "*") }
 	closeX, closeY := cover("10.0.0.5", ssh), cover("10.0.0.6", rdp)
 	// In order of the names, which is how new ones are placed.
 	first, second := x(1000), y(1001)
@@ -108,9 +109,10 @@ func TestDenyRules(t *testing.T) {
 		{what: "also when written another way", rules: []Rule{edited(x(1000), func(r *Rule) {
 			r.Destinations, r.Protocol, r.Access = []string{"10.0.0.5/32", "10.0.0.5"}, "TCP", "deny"
 		})}, closed: []Cover{closeX}},
-		{what: "it moves down to a place that is free", rules: []Rule{x(1001)}, closed: []Cover{closeX}, put: []Rule{x(1000)}},
-		{what: "in order, so none waits for another", rules: []Rule{y(1003), theirs(1000), x(1002)}, closed: []Cover{closeX, closeY}, put: []Rule{x(1001), y(1002)}},
-		{what: "whatever their names", rules: []Rule{x(1003), theirs(1000), y(1002)}, closed: []Cover{closeX, closeY}, put: []Rule{y(1001), x(1002)}},
+		{what: "where it stands, though a lower place is free", rules: []Rule{y(1003), theirs(1000), x(1002)}, closed: []Cover{closeX, closeY}},
+		{what: "what has to move does so in order, so none waits for another", rules: []Rule{y(1005), theirs(1000), opening(1003), x(1004)}, closed: []Cover{closeX, closeY}, put: []Rule{x(1001), y(1002)}},
+		{what: "whatever their names", rules: []Rule{x(1005), theirs(1000), opening(1003), y(1004)}, closed: []Cover{closeX, closeY}, put: []Rule{y(1001), x(1002)}},
+		{what: "before new ones", rules: []Rule{y(1005), opening(1001)}, closed: []Cover{closeX, closeY}, put: []Rule{y(1000), x(1002)}},
 		{what: "into the band from above", rules: []Rule{x(2000)}, closed: []Cover{closeX}, deny: Band{1000, 1010}, put: []Rule{x(1000)}},
 		{what: "and from below, past one that stands", rules: []Rule{x(500), y(1000)}, closed: []Cover{closeX, closeY}, put: []Rule{x(1001)}},
 		{what: "the place of a rule that goes is free", rules: []Rule{in("jitgate-by-hand", 1000, Allow, TCP, "*", "*", "22")}, closed: []Cover{closeX}, del: []string{"jitgate-by-hand"}, put: []Rule{x(1000)}},

@@ -9,6 +9,7 @@ import (
 // planner is what is desired, in the terms of rules. It does not change while
 // drafts are made.
 type planner struct {
+	before   map[string]*Rule // the rules of the group by name, before any pass
 	bands    Bands
 	opens    []Rule   // without priority, by name
 	closed   coverage // of Desired.Closed
@@ -18,8 +19,11 @@ type planner struct {
 	refused  []Unplaced        // wants that make no rule in any group
 }
 
-func newPlanner(d Desired, b Bands) *planner {
-	p := &planner{bands: b, closed: coverage{}, away: map[string][]Rule{}, reserved: map[int]bool{}}
+func newPlanner(before []*Rule, d Desired, b Bands) *planner {
+	p := &planner{before: make(map[string]*Rule, len(before)), bands: b, closed: coverage{}, away: map[string][]Rule{}, reserved: map[int]bool{}}
+	for _, r := range before {
+		p.before[r.Name] = r
+	}
 	p.opens, p.refused = grants(d.Open)
 	for _, c := range d.Closed {
 		p.refused = append(p.refused, p.closed.add(c)...)
@@ -142,6 +146,21 @@ func (d *draft) free(priority int, band Band, old *Rule) bool {
 	return band.has(priority) && !d.reserved[priority] && (d.inbound[priority] == nil || d.inbound[priority] == old)
 }
 
+// keeps reports whether a rule of ours may stay at the priority of old, the one of
+// its name or nil.
+func (d *draft) keeps(old *Rule, band Band) bool {
+	return old != nil && old.Direction.is(Inbound) && d.free(old.Priority, band, old)
+}
+
+// lowest is the lowest free priority, one beyond the band if there is none.
+func (d *draft) lowest(band Band, old *Rule) int {
+	priority := max(band.First, MinPriority)
+	for band.has(priority) && !d.free(priority, band, old) {
+		priority++
+	}
+	return priority
+}
+
 // place gives r the place of old, a rule of ours of its name or nil. Priority 0
 // asks for the lowest free one. If there is no room, an old rule that denies stays.
 func (d *draft) place(r Rule, old *Rule, band Band) {
@@ -150,10 +169,7 @@ func (d *draft) place(r Rule, old *Rule, band Band) {
 		d.remove(old)
 	}
 	if r.Priority == 0 {
-		r.Priority = max(band.First, MinPriority)
-		for band.has(r.Priority) && !d.free(r.Priority, band, nil) {
-			r.Priority++
-		}
+		r.Priority = d.lowest(band, nil)
 	}
 	code, reason := d.room(&r)
 	if code == "" && !band.has(r.Priority) {
@@ -206,7 +222,7 @@ func (d *draft) open() {
 	var rewritten, moved []Rule
 	for _, r := range d.opens {
 		old := d.ours[r.Name]
-		if old == nil || !old.Direction.is(Inbound) || !d.free(old.Priority, d.bands.Allow, old) {
+		if !d.keeps(old, d.bands.Allow) {
 			moved = append(moved, r)
 			continue
 		}

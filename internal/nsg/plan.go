@@ -83,14 +83,18 @@ func (p Plan) Changes() int {
 // without room does not happen. Priorities of rules that are to come back are kept
 // free of ours.
 //
+// A rule of ours keeps its priority, if the band has it and no rule needs it that is
+// to come back. A deny rule gives it up for a lower one only to get before a rule
+// of others that may let in what it closes. New ones get the lowest free.
+//
 // The writes depend on what g, d and b hold, not on their order. Planning again on
 // the result finds nothing to do.
 func MakePlan(g Group, d Desired, b Bands) Plan {
-	p := newPlanner(d, b)
 	before := make([]*Rule, len(g.Rules))
 	for i := range g.Rules {
 		before[i] = &g.Rules[i]
 	}
+	p := newPlanner(before, d, b)
 	now := p.draft(before)
 	// What one pass makes room for, the next one may use: a plan is done when a pass
 	// has nothing more to write. A release that happened never comes undone and a

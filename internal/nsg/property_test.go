@@ -126,7 +126,7 @@ func TestPlanLeavesForeignRulesAlone(t *testing.T) {
 // TestPlanClosesUntilReleased checks every deny rule against what is known to be
 // wanted and released, told apart by what the plan says it could not bring back.
 func TestPlanClosesUntilReleased(t *testing.T) {
-	happened, hindered := 0, 0
+	happened, hindered, kept, moved := 0, 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
 		plan := MakePlan(s.group, s.desired, s.bands)
@@ -193,10 +193,38 @@ func TestPlanClosesUntilReleased(t *testing.T) {
 			if !r.SameMeaning(key.rule(key.name(), destinations(&r, key.v6, nil, nil))) || !s.bands.Deny.has(r.Priority) || reserved[r.Priority] {
 				t.Fatalf("not what closes %v: %+v", key, r)
 			}
-			for p := s.bands.Deny.First; p < r.Priority; p++ {
+			lowest := r.Priority
+			for p := s.bands.Deny.First; p < lowest; p++ {
 				if !reserved[p] && !slices.ContainsFunc(after.Rules, func(o Rule) bool { return o.Direction == Inbound && o.Priority == p }) {
-					t.Fatalf("%s lies at %d, %d is free", r.Name, r.Priority, p)
+					lowest = p
 				}
+			}
+			// What may let in what the rule closes, as Touches has it.
+			closing := Cover{Addresses: destinations(&r, key.v6, nil, nil)}
+			runs, _ := portSet(r.DestinationPorts)
+			for _, run := range runs {
+				closing.Ports = append(closing.Ports, PortRange{key.protocol, run.first, run.last})
+			}
+			overtaking := func(first, last int) func(Rule) bool {
+				return func(o Rule) bool {
+					return !o.ours() && !o.denies() && first < o.Priority && o.Priority < last && o.Touches(closing)
+				}
+			}
+			old, stood := was[r.Name]
+			stood = stood && old.Direction == Inbound && s.bands.Deny.has(old.Priority) && !reserved[old.Priority]
+			switch {
+			case stood && old.Priority == r.Priority:
+				kept++
+				if i := slices.IndexFunc(after.Rules, overtaking(lowest, r.Priority)); i >= 0 {
+					t.Fatalf("%s stays at %d behind %s, %d is free", r.Name, r.Priority, after.Rules[i].Name, lowest)
+				}
+			// The place of one that was made to allow may have gone to another.
+			case stood && old.denies() && (old.Priority < r.Priority || !slices.ContainsFunc(after.Rules, overtaking(r.Priority, old.Priority))):
+				t.Fatalf("%s moved from %d to %d for nothing", r.Name, old.Priority, r.Priority)
+			case lowest < r.Priority:
+				t.Fatalf("%s was put at %d, %d is free", r.Name, r.Priority, lowest)
+			case stood:
+				moved++
 			}
 		}
 		for _, r := range s.group.Rules {
@@ -239,8 +267,8 @@ func TestPlanClosesUntilReleased(t *testing.T) {
 			}
 		}
 	})
-	if !t.Failed() && (happened == 0 || hindered == 0) {
-		t.Errorf("%d rules came back, %d could not: that proves little", happened, hindered)
+	if !t.Failed() && (happened == 0 || hindered == 0 || kept == 0 || moved == 0) {
+		t.Errorf("%d rules came back, %d could not, %d deny rules stayed, %d moved: that proves little", happened, hindered, kept, moved)
 	}
 }
 

@@ -8,44 +8,35 @@ import (
 
 // Opens finds the inbound allow rules of others that open a port of the cover to
 // any source: to "*", to the Internet tag, or to all of IPv4 or IPv6 in whatever
-// pieces. Those in remove serve this machine and these ports only, so that nobody
-// else misses them; shared ones also serve others and reach at least one address
-// and one port of the cover. Both are sorted by priority.
+// pieces. Both lists hold only rules that reach, or may reach, an address and a port
+// of the cover ([Rule.OpensFor]). Those in remove serve this machine and these ports
+// only, so that nobody else misses them; shared ones also serve others. Both are
+// sorted by priority.
 //
 // alone says that the group filters for nothing but the machine ([Group.OnlyFor]):
-// then every destination means the machine. Otherwise a tag, a range or an
-// application security group may mean others too, and what it stands for is not
-// looked up. A rule for any protocol opens more than Tcp and Udp; only ports that
-// are closed for any protocol make up for it.
+// then what is not for another address means the machine. Otherwise a tag, a range
+// or an application security group may mean others too, and what it stands for is
+// not looked up. A rule for any protocol opens more than Tcp and Udp; only ports
+// that are closed for any protocol make up for it.
 //
 // Rules that restrict the source port are in neither list: who asks from another
 // port is kept out. Nor are rules of protocols without ports.
 func (g Group) Opens(c Cover, alone bool) (remove, shared []Rule) {
 	closed := map[Protocol][]ports{} // what a rule of the protocol may open
-	touched := map[Protocol][]ports{}
 	for _, protocol := range [...]Protocol{AnyProtocol, TCP, UDP} {
 		closed[protocol] = c.runs(func(p Protocol) bool { return p == protocol || p == AnyProtocol })
-		touched[protocol] = closed[protocol]
 	}
-	touched[AnyProtocol] = c.runs(func(Protocol) bool { return true })
-	machine := hosts{}
-	for _, a := range c.Addresses {
-		machine[a.Unmap().WithZone("")] = true
-	}
+	machine := c.hosts()
 	for _, r := range g.Rules {
-		protocol, ok := withPorts(r.Protocol)
-		if !ok || r.ours() || r.denies() || !r.Direction.is(Inbound) || !anySource(r.Sources) || !allPorts(r.SourcePorts) {
+		if r.ours() || !r.OpensFor(c) {
 			continue
 		}
+		protocol, _ := withPorts(r.Protocol)
 		opened, unread := portSet(r.DestinationPorts)
-		if !slices.ContainsFunc(opened, func(run ports) bool { return meets(touched[protocol], run) }) {
-			continue
-		}
 		inside := len(unread) == 0 && !slices.ContainsFunc(opened, func(run ports) bool { return !holds(closed[protocol], run) })
-		switch {
-		case inside && (alone || r.only(machine)):
+		if inside && (alone || r.only(machine)) {
 			remove = append(remove, r)
-		case r.mayReach(machine):
+		} else {
 			shared = append(shared, r)
 		}
 	}
@@ -75,6 +66,17 @@ func (c Cover) runs(of func(Protocol) bool) []ports {
 	return runs
 }
 
+// hosts are the addresses of the cover.
+func (c Cover) hosts() hosts {
+	set := make(hosts, len(c.Addresses))
+	for _, a := range c.Addresses {
+		if a = a.Unmap().WithZone(""); a.IsValid() {
+			set[a] = true
+		}
+	}
+	return set
+}
+
 // meets and holds rely on runs that neither overlap nor touch.
 func meets(runs []ports, run ports) bool {
 	return slices.ContainsFunc(runs, func(r ports) bool { return r.first <= run.last && run.first <= r.last })
@@ -102,6 +104,9 @@ func (r *Rule) only(machine hosts) bool {
 // mayReach reports whether some destination is, or may be, an address of the
 // machine. Names may be, whatever they stand for.
 func (r *Rule) mayReach(machine hosts) bool {
+	if len(machine) == 0 {
+		return false
+	}
 	return len(r.DestinationASGs) > 0 || slices.ContainsFunc(r.Destinations, func(text string) bool {
 		p, ok := parsePrefix(text)
 		if !ok {

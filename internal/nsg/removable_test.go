@@ -43,10 +43,11 @@ func TestOpens(t *testing.T) {
 		{"a rule that only looks like ours", edited(base, func(r *Rule) { r.Name = "Jitgate-by-hand" }), remove, remove},
 
 		{"all its addresses", to("10.0.0.5/32", "10.0.0.6", "fd00::5"), remove, remove},
-		{"another machine's", to("10.0.0.7"), none, remove},
+		{"another machine's", to("10.0.0.7"), none, none},
 		{"also another machine's", to("10.0.0.5", "10.0.0.7"), shared, remove},
 		{"a range with it", to("10.0.0.0/24"), shared, remove},
-		{"a range without", to("10.1.0.0/24"), none, remove},
+		{"a range without", to("10.1.0.0/24"), none, none},
+		{"other machines' and something unreadable", to("10.0.0.7", "789"), shared, remove},
 		{"any", to("*"), shared, remove},
 		{"a tag", to("VirtualNetwork"), shared, remove},
 		{"a group", asg(), shared, remove},
@@ -64,6 +65,7 @@ func TestOpens(t *testing.T) {
 		{"any protocol, closed for one", portsOf(AnyProtocol, "22"), shared, shared},
 		{"any protocol, closed for any", portsOf(AnyProtocol, "5985-5986"), remove, remove},
 		{"something that is no port", portsOf(TCP, "22", "ssh"), shared, shared},
+		{"nothing that is a port", portsOf(TCP, "ssh"), shared, shared},
 		{"protocols without ports", portsOf(ICMP, "*"), none, none},
 		{"ESP", portsOf(ESP, "*"), none, none},
 		{"AH", portsOf(AH, "*"), none, none},
@@ -73,6 +75,10 @@ func TestOpens(t *testing.T) {
 			for alone, where := range map[bool]string{false: k.among, true: k.byItself} {
 				gotRemove, gotShared := Group{Rules: []Rule{k.rule}}.Opens(c, alone)
 				var wantRemove, wantShared []Rule
+				// Rules of ours do let sources in, and are not for removing.
+				if got := k.rule.OpensFor(c); got != (where != none || k.rule.ours()) {
+					t.Errorf("opens is %v", got)
+				}
 				switch where {
 				case remove:
 					wantRemove = []Rule{k.rule}
@@ -108,6 +114,9 @@ func TestOpensAllPorts(t *testing.T) {
 	}
 	if remove, shared := g.Opens(Cover{}, true); remove != nil || shared != nil {
 		t.Errorf("nothing is covered: %v, %v", remove, shared)
+	}
+	if remove, shared := g.Opens(Cover{Ports: []PortRange{all}}, true); remove != nil || shared != nil {
+		t.Errorf("no address is covered: %v, %v", remove, shared)
 	}
 	if remove, shared := g.Opens(cover("10.0.0.5", PortRange{ICMP, 0, 65535}), true); remove != nil || shared != nil {
 		t.Errorf("no ports are covered: %v, %v", remove, shared)

@@ -52,7 +52,7 @@ func drawScene(t *rapid.T) scene {
 	var s scene
 	s.bands = Bands{
 		Allow: Band{100, rapid.IntRange(100, 115).Draw(t, "last")},
-		Deny:  Band{rapid.IntRange(108, 120).Draw(t, "first"), rapid.IntRange(118, 126).Draw(t, "last of denies")},
+		Deny:  Band{rapid.IntRange(108, 120).Draw(t, "first"), rapid.IntRange(118, 140).Draw(t, "last of denies")},
 	}
 	s.group = Group{ID: "nsg", Defaults: defaults(), FlushConnection: rapid.Bool().Draw(t, "flush")}
 	inbound := rapid.Permutation(seq(100, 140)).Draw(t, "inbound priorities")
