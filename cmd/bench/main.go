@@ -1,6 +1,7 @@
 // Command bench measures jitgate on the local stack and prints one JSON object per
-// line. Each figure stands beside a baseline taken in the same run, because absolute
-// times say more about the machine than about the code. It judges nothing.
+// line. Wherever something plainer could do the same, a baseline taken in the same run
+// stands beside the figure, because absolute times say more about the machine than
+// about the code. It judges nothing.
 package main
 
 import (
@@ -22,11 +23,14 @@ var benchmarks = []struct {
 	{"footprint", footprint},
 	{"submit", submit},
 	{"burst", burst},
+	{"nsg", groupOfThousand},
+	{"report", report},
+	{"sweep", sweep},
 }
 
 func main() {
 	app := flag.String("app", "build/app", "staged app folder")
-	only := flag.String("only", "", "run one benchmark: footprint, submit or burst")
+	only := flag.String("only", "", "run one benchmark: "+strings.Join(names(), ", "))
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -37,12 +41,8 @@ func main() {
 }
 
 func run(ctx context.Context, app, only string) error {
-	var names []string
-	for _, b := range benchmarks {
-		names = append(names, b.name)
-	}
-	if only != "" && !slices.Contains(names, only) {
-		return fmt.Errorf("there is no benchmark %q; there are %s", only, strings.Join(names, ", "))
+	if only != "" && !slices.Contains(names(), only) {
+		return fmt.Errorf("there is no benchmark %q; there are %s", only, strings.Join(names(), ", "))
 	}
 	for _, b := range benchmarks {
 		if only != "" && only != b.name {
@@ -60,4 +60,12 @@ func run(ctx context.Context, app, only string) error {
 		fmt.Println(string(line))
 	}
 	return nil
+}
+
+func names() []string {
+	var out []string
+	for _, b := range benchmarks {
+		out = append(out, b.name)
+	}
+	return out
 }

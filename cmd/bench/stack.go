@@ -28,3 +28,5 @@ func applyPolicy(ctx context.Context, stack *local.Stack, document string) error
 func seconds(since time.Time) float64 { return math.Round(time.Since(since).Seconds()*100) / 100 }
 
 func milliseconds(d time.Duration) float64 { return math.Round(float64(d)/1e4) / 100 }
+
+func microseconds(d time.Duration) float64 { return math.Round(float64(d)/10) / 100 }

@@ -20,6 +20,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"golang.org/x/sync/errgroup"
 
+	"jitgate/internal/access"
 	"jitgate/internal/app"
 	"jitgate/internal/local"
 )
@@ -50,11 +51,12 @@ func submit(ctx context.Context, _ string) (any, error) {
 		return nil, err
 	}
 	defer stack.Close()
-	product, closeProduct, err := startProduct(stack)
+	_, closeProduct, err := startProduct(stack)
 	if err != nil {
 		return nil, err
 	}
 	defer closeProduct()
+	product := stack.Env["JITGATE_URL"]
 	floor, closeFloor, err := startFloor(ctx, stack)
 	if err != nil {
 		return nil, err
@@ -65,7 +67,6 @@ func submit(ctx context.Context, _ string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	stack.Env["JITGATE_URL"] = product
 	if err := applyPolicy(ctx, stack, string(demo)); err != nil {
 		return nil, err
 	}
@@ -92,24 +93,27 @@ func submit(ctx context.Context, _ string) (any, error) {
 	return result, nil
 }
 
-func startProduct(stack *local.Stack) (string, func(), error) {
+// startProduct serves the product from this process, where the stack without a host
+// has none, and returns its use cases too.
+func startProduct(stack *local.Stack) (*access.Service, func(), error) {
 	settings := maps.Clone(stack.Settings)
 	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_TOKEN_CREDENTIALS"} {
 		if err := os.Setenv(name, settings[name]); err != nil { // azidentity reads the process environment
-			return "", nil, err
+			return nil, nil, err
 		}
 	}
 	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1" // not used: httptest listens
 	config, err := app.Load(settings)
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	a, err := app.New(config, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	server := httptest.NewServer(a)
-	return server.URL, func() { server.Close(); _ = a.Close(context.Background()) }, nil
+	stack.Env["JITGATE_URL"] = server.URL
+	return a.Service, func() { server.Close(); _ = a.Close(context.Background()) }, nil
 }
 
 // startFloor serves a bare handler over the same SDK clients.

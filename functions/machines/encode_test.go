@@ -100,7 +100,7 @@ func TestRuleChanges(t *testing.T) {
 func TestForecast(t *testing.T) {
 	on := true
 	f := access.Forecast{
-		Protection: access.Protection{VM: web01, Wanted: true, Ports: []nsg.PortRange{ssh}, Parts: []access.Part{{NSG: edge}}},
+		Protection: access.Protection{VM: web01, Wanted: true, Ports: []nsg.PortRange{ssh}, Parts: []access.Part{{NSG: edge, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}}}},
 		NSGs: []access.NSGForecast{{NSG: edge, Before: nsg.Group{Rules: []nsg.Rule{open}},
 			Plan: nsg.Plan{Put: []nsg.Rule{closed}, Delete: []string{"allow-ssh"}, Flush: &on},
 			Kept: []nsg.Rule{{Name: "from-asg", Priority: 400, Access: "Allow", Protocol: nsg.AnyProtocol, SourceASGs: []string{"/asg/a"}, Sources: []string{"10.1.0.0/16"},
@@ -111,7 +111,7 @@ func TestForecast(t *testing.T) {
 				Depends: []nsg.Decider{{Group: edge.String(), Rule: nsg.Rule{Name: "from-tag", Priority: 500, Access: nsg.Allow}}}}}},
 		Warnings: []access.Warning{{Code: policy.NoPolicyCode, Sentence: "No policy."}, {Code: access.TagUnknown, NSG: edge, Rule: "from-tag", Sentence: "A tag."}},
 	}
-	same(t, encodeForecast(f), `{"whatIf":false,"protection":{"vm":"`+web01.String()+`","state":"Protecting","ports":[{"ports":"22","protocol":"TCP"}],"nsgs":[{"nsg":"`+edge.String()+`","done":false}]},
+	same(t, encodeForecast(f), `{"whatIf":false,"protection":{"vm":"`+web01.String()+`","state":"Protecting","ports":[{"ports":"22","protocol":"TCP"}],"nsgs":[{"nsg":"`+edge.String()+`","addresses":["10.0.0.4"],"done":false}]},
 		"nsgs":[{"nsg":"`+edge.String()+`","flushConnection":true,"rules":[
 			{"action":"remove","name":"allow-ssh","priority":300,"access":"Allow","protocol":"TCP","sources":["*"],"destinations":["*"],"ports":["22"]},
 			{"action":"keep","name":"from-asg","priority":400,"access":"Allow","protocol":"*","sources":["10.1.0.0/16","/asg/a"],"destinations":["VirtualNetwork","/asg/b"],"ports":["*"]},
@@ -190,8 +190,8 @@ func TestReport(t *testing.T) {
 }
 
 func TestProtectFormAsWritten(t *testing.T) {
-	body := &api.NewProtection{Ports: []api.PortRange{{Ports: "22"}, {Ports: "53", Protocol: "udp"}, {Ports: "x", Protocol: "icmp"}}, FlushConnection: true}
-	want := access.ProtectForm{Ports: []access.FormRange{{Ports: "22"}, {Ports: "53", Protocol: "udp"}, {Ports: "x", Protocol: "icmp"}}, Flush: true}
+	body := &api.NewProtection{Ports: []api.PortRange{{Ports: "22"}, {Ports: "53", Protocol: "udp"}, {Ports: "x", Protocol: "icmp"}}, FlushConnection: new(true)}
+	want := access.ProtectForm{Ports: []access.FormRange{{Ports: "22"}, {Ports: "53", Protocol: "udp"}, {Ports: "x", Protocol: "icmp"}}, Flush: new(true)}
 	if diff := cmp.Diff(want, decodeForm(body)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

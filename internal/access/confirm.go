@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"jitgate/internal/audit"
@@ -12,9 +13,9 @@ import (
 // drift holds what was found about rules that had stood already.
 func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates []fate, drift map[string]string) error {
 	at := p.now()
-	warnings := p.warnings(ctx, id, grants, fates)
+	checked := map[int]Reason{}
 	leaving := false
-	r, err := p.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
+	update := func(r *Request) ([]audit.Event, error) {
 		rec := record{at: at, by: jitgate}
 		leaving = false
 		for i := range r.Targets {
@@ -23,15 +24,28 @@ func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates
 			if err := p.recordTarget(t, i, grants, fates, &rec); err != nil {
 				return nil, err
 			}
-			if before != Active && t.State == Active && warnings[i].Code != "" {
-				t.Warning = warnings[i]
-				rec.add(audit.AccessOutranked, t, audit.Event{Text: t.Warning.Sentence})
+			if before != Active && t.State == Active {
+				warning, done := checked[i]
+				if !done {
+					return nil, &uncheckedError{i, r.Source, t}
+				}
+				if t.Warning = warning; warning.Code != "" {
+					rec.add(audit.AccessOutranked, t, audit.Event{Text: warning.Sentence})
+				}
 			}
 			leaving = leaving || before.Live() && !t.State.Live()
 		}
 		p.recordDrift(r, drift, &rec)
 		return rec.events, nil
-	})
+	}
+	// A target that is about to be open has its way checked first, outside of the
+	// update. By then every other NSG on the way has been recorded as open, so what is
+	// read now is newer than its rule.
+	r, err := p.Store.UpdateRequest(ctx, id, update)
+	for unchecked := (*uncheckedError)(nil); errors.As(err, &unchecked); {
+		checked[unchecked.target] = p.checkWays(ctx, id, unchecked.source, unchecked.state)
+		r, err = p.Store.UpdateRequest(ctx, id, update)
+	}
 	if errors.Is(err, ErrNotFound) {
 		return nil // a grant without a request was only ever to be closed
 	}
@@ -62,18 +76,15 @@ func (p *pass) recordDrift(r *Request, drift map[string]string, rec *record) {
 	}
 }
 
-// warnings checks the ways of the targets that are about to be open, by target.
-func (p *pass) warnings(ctx context.Context, id string, grants []int, fates []fate) map[int]Reason {
-	out := map[int]Reason{}
-	r, read := p.requests[id]
-	for _, i := range grants {
-		g := p.book.Grants[i]
-		if _, done := out[g.Target]; read && !done && fates[i].open && !g.Opened && g.Target < len(r.Targets) {
-			out[g.Target] = p.checkWays(ctx, &r, &r.Targets[g.Target])
-		}
-	}
-	return out
+// uncheckedError stops an update that would record a target as open before its way
+// was checked.
+type uncheckedError struct {
+	target int
+	source netip.Prefix
+	state  *Target
 }
+
+func (e *uncheckedError) Error() string { return "the way to the target is not checked yet" }
 
 // recordTarget applies what ARM confirmed about one target in this NSG. Several
 // grants (one per protocol) make up its opening: it is open when all are, and
@@ -84,7 +95,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		return nil
 	}
 	mine, open, closed := 0, 0, 0
-	none := true // no rule of this opening is left
+	none, stuck := true, false // no rule of this opening is left; one cannot be removed
 	var failed Reason
 	for _, i := range grants {
 		if p.book.Grants[i].Target != index {
@@ -101,13 +112,18 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		case f.closed:
 			closed++
 		case f.refused != nil:
-			rec.add(audit.RuleRemovalFailed, t, audit.Event{NSG: o.NSG.String(), Rule: p.book.Grants[i].Rule,
-				Text: "Azure refuses to remove the rule; it will be tried again."})
+			if !o.Stuck { // once: a lock of days would make a long record of one fact
+				rec.add(audit.RuleRemovalFailed, t, audit.Event{NSG: o.NSG.String(), Rule: p.book.Grants[i].Rule,
+					Text: "Azure refuses to remove the rule; it will be tried again."})
+			}
+			stuck = true
 		}
 	}
-	switch {
-	case mine == 0:
+	if mine == 0 {
 		return nil
+	}
+	o.Stuck = stuck
+	switch {
 	case failed.Code != "":
 		o.Closed = none
 		if err := t.fail(failed, rec); err != nil {

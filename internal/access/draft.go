@@ -33,30 +33,36 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 	if err != nil {
 		return draft{}, err
 	}
-	p, governed := rules.nearest(vm)
-	ways := m.reached(p.Interfaces == policy.AllInterfaces)
-	if err := protectable(m, ways, p.Reach); err != nil {
-		return draft{}, err
-	}
 	old, err := s.protection(ctx, vm)
 	if err != nil {
 		return draft{}, err
 	}
+	p, governed := rules.nearest(vm)
+	all, reach := p.Interfaces == policy.AllInterfaces, p.Reach
+	if following := old.Wanted && by.Same(jitgate); following {
+		// Nobody asked for anything: what policy says today must not let go of anything.
+		all, reach = old.AllInterfaces, policy.AnyReach
+	}
+	ways := m.reached(all)
+	if err := protectable(m, ways, reach); err != nil {
+		return draft{}, err
+	}
+	ask = ask.besides(&old)
 	views, err := s.views(ctx, ways, old)
 	if err != nil {
 		return draft{}, err
 	}
 
 	next := old
-	next.VM, next.Wanted, next.Ports, next.Flush = m.VM, true, ask.Ports, ask.Flush
-	next.AllInterfaces = p.Interfaces == policy.AllInterfaces
+	next.VM, next.Wanted, next.Ports, next.Flush = m.VM, true, ask.Ports, *ask.Flush
+	next.AllInterfaces = all
 	next.Reason = Reason{}
 	next.Parts = nil
 	for i := range views {
 		next.Parts = append(next.Parts, views[i].protect(&next, &old))
 	}
 	d := draft{Forecast: Forecast{Protection: next}}
-	if d.changed = !sameWish(&old, &next); d.changed {
+	if d.changed = !sameWish(&old, &next) || old.State() == Blocked; d.changed {
 		d.Protection.Revision, d.Protection.By, d.Protection.ChangedAt = old.Revision+1, by, s.now()
 		kind, text := audit.ProtectAsked, "Ports %s are to be closed."
 		if old.Wanted && by.Same(jitgate) {
@@ -74,7 +80,22 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 	if !governed {
 		d.warn(policy.NoPolicyCode, armid.ID{}, "", policy.NoPolicy(vm).Sentence)
 	}
-	return d, s.judge(ctx, &d, ways, views, p)
+	return d, s.judge(ctx, &d, ways, views, p, old)
+}
+
+// besides fills in what an ask leaves out: what holds already, or else the defaults.
+// So a repeat never lets go of anything.
+func (a ProtectAsk) besides(old *Protection) ProtectAsk {
+	if len(a.Ports) == 0 {
+		if a.Ports = defaultPorts; old.Wanted {
+			a.Ports = old.Ports
+		}
+	}
+	if a.Flush == nil {
+		flush := old.Wanted && old.Flush
+		a.Flush = &flush
+	}
+	return a
 }
 
 // protectable refuses machines that cannot be protected, and says why.
@@ -113,7 +134,7 @@ func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities ma
 	}
 	next := old
 	next.Parts = slices.Clone(old.Parts)
-	next.Wanted = false
+	next.Wanted, next.Reason = false, Reason{}
 	m, err := s.Network.Locate(ctx, vm)
 	var refused Refusals
 	switch {
@@ -127,17 +148,22 @@ func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities ma
 	if err != nil {
 		return draft{}, err
 	}
-	if err := renumber(&next, priorities); err != nil {
+	if err := renumber(&next, priorities, views); err != nil {
 		return draft{}, err
 	}
+	rules, err := s.rulebook(ctx, []armid.ID{vm})
+	if err != nil {
+		return draft{}, err
+	}
+	p, _ := rules.nearest(vm)
 	d := draft{Forecast: Forecast{Protection: next}}
-	if d.changed = old.Wanted || len(priorities) > 0 || old.Reason != next.Reason; d.changed {
+	if d.changed = old.Wanted || len(priorities) > 0 || old.Reason != next.Reason || old.State() == Blocked; d.changed {
 		d.Protection.Revision, d.Protection.By, d.Protection.ChangedAt = old.Revision+1, by, s.now()
 		for i := range d.Protection.Parts {
 			d.Protection.Parts[i].Done, d.Protection.Parts[i].Problem = false, Reason{}
 		}
 		kind, text := audit.UnprotectAsked, "The deny rules are to go, and rules that were removed are to come back."
-		if next.Reason.Code != "" {
+		if next.Reason.Code == VMGone {
 			kind, text = audit.MachineGone, next.Reason.Sentence
 		}
 		d.asked(by, kind, "%s", text)
@@ -147,22 +173,35 @@ func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities ma
 			return draft{}, err
 		}
 	}
-	return d, s.judge(ctx, &d, ways, views, policy.Policy{})
+	return d, s.judge(ctx, &d, ways, views, p, old)
 }
 
-// renumber gives removed rules other priorities to come back at.
-func renumber(p *Protection, priorities map[string]int) error {
+// renumber gives removed rules other priorities to come back at: of several rules of
+// one name, in several NSGs, those whose own is taken, or all if none is.
+func renumber(p *Protection, priorities map[string]int, views []view) error {
 	var c check
 	for name, priority := range priorities {
-		found := false
+		var all, taken []*nsg.Rule
 		for i := range p.Parts {
 			part := &p.Parts[i]
 			part.Removed = slices.Clone(part.Removed)
 			for j := range part.Removed {
-				if strings.EqualFold(part.Removed[j].Name, name) {
-					part.Removed[j].Priority, found = priority, true
+				r := &part.Removed[j]
+				if !strings.EqualFold(r.Name, name) {
+					continue
+				}
+				all = append(all, r)
+				if slices.ContainsFunc(views, func(v view) bool { return v.NSG.Equal(part.NSG) && v.group.Holds(*r) }) {
+					taken = append(taken, r)
 				}
 			}
+		}
+		found := len(all) > 0
+		if len(taken) > 0 {
+			all = taken
+		}
+		for _, r := range all {
+			r.Priority = priority
 		}
 		switch field := "priorities." + clip(name); {
 		case !found:
@@ -192,7 +231,7 @@ func (s *Service) protection(ctx context.Context, vm armid.ID) (Protection, erro
 
 // sameWish reports whether next wants nothing that old does not want already.
 func sameWish(old, next *Protection) bool {
-	return old.Wanted && old.Flush == next.Flush && old.AllInterfaces == next.AllInterfaces &&
+	return old.Wanted && old.Flush == next.Flush && old.AllInterfaces == next.AllInterfaces && old.Reason == next.Reason &&
 		samePorts(old.Ports, next.Ports) &&
 		slices.EqualFunc(old.Parts, next.Parts, func(a, b Part) bool {
 			return a.NSG.Equal(b.NSG) && sameSet(a.Addresses, b.Addresses) &&

@@ -1,49 +1,41 @@
 package access
 
 import (
+	"context"
 	"fmt"
 
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
 )
 
-// drift is what a pass found changed behind its back.
-type drift struct {
-	byRule map[string]string // rules of live grants: what was found and what was done
-	notes  []audit.Event     // what belongs to the NSG
+// finding is something that others did to an NSG of ours.
+type finding struct {
+	kind  audit.Kind
+	rule  string // empty for FlushConnection
+	text  string // what was found
+	grant bool   // the rule is a live grant's
 }
 
-// drift compares the NSG as first read with what had been confirmed before. The
-// planner says what differs; it counts as drift unless it is the work that this
-// pass came for: grants and guards that were not confirmed yet or are ending.
-func (p *pass) drift() drift {
-	found := drift{byRule: map[string]string{}}
-	if p.gone || p.forbidden != nil {
-		return found
-	}
-	plan := nsg.MakePlan(p.outcome.Before, p.book.desired(p.wanted), p.Bands)
+// findDrift compares the NSG with what had been confirmed before. The planner says
+// what differs; it counts as drift unless it is the work that this pass came for:
+// grants and guards that were not confirmed yet or are ending.
+func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
+	var found []finding
 	was := map[string]nsg.Rule{}
-	for _, r := range p.outcome.Before.Rules {
+	for _, r := range g.Rules {
 		was[r.Name] = r
-	}
-	rec := record{at: p.now(), by: jitgate}
-	note := func(kind audit.Kind, rule, format string, args ...any) {
-		text := fmt.Sprintf(format, args...) + p.remedied(rule)
-		rec.add(kind, nil, audit.Event{NSG: p.book.NSG.String(), Rule: rule, Text: text})
-		p.Log.Warn("an NSG was changed by others", "nsg", p.book.NSG, "rule", rule, "found", text)
 	}
 	granted, denied, away := p.confirmed()
 	for _, r := range plan.Put {
-		old, there := was[r.Name]
-		what := "deleted"
-		if there {
-			what = "changed (" + nsg.Difference(old, r) + ")"
+		what := "was deleted"
+		if old, there := was[r.Name]; there {
+			what = "was changed (" + nsg.Difference(old, r) + ")"
 		}
 		switch {
 		case granted[r.Name]:
-			found.byRule[r.Name] = "The rule was " + what + " by others;" + p.remedied(r.Name)
+			found = append(found, finding{audit.RuleRepaired, r.Name, "The rule " + what + " by others.", true})
 		case denied[r.Name]:
-			note(audit.DenyRepaired, r.Name, "The deny rule was %s by others;", what)
+			found = append(found, finding{audit.DenyRepaired, r.Name, "The deny rule " + what + " by others.", false})
 		}
 	}
 	known := map[string]bool{}
@@ -51,45 +43,105 @@ func (p *pass) drift() drift {
 		known[g.Rule] = true
 	}
 	for _, name := range plan.Delete {
-		r := was[name]
-		switch {
+		switch r := was[name]; {
 		case r.Ours() && !known[name] && r.Access != nsg.Deny:
-			note(audit.RuleUnbacked, name, "A rule with our prefix belongs to no grant;")
+			found = append(found, finding{audit.RuleUnbacked, name, "A rule with our prefix belongs to no grant.", false})
 		case !r.Ours() && away[name]:
-			note(audit.RuleReturned, name, "A rule that was removed to protect a machine is there again;")
+			found = append(found, finding{audit.RuleReturned, name, "A rule that was removed to protect a machine is there again.", false})
 		}
 	}
 	if p.flushWasSet() && plan.Flush != nil {
-		note(audit.FlushRepaired, "", "flushConnection was changed by others;")
+		found = append(found, finding{audit.FlushRepaired, "", "flushConnection was changed by others.", false})
 	}
-	found.notes = rec.events
 	return found
 }
 
-// remedied says what became of a finding.
-func (p *pass) remedied(rule string) string {
-	if p.outcome.Refused[rule] != nil {
-		return " Azure refuses to have it put right."
+// What becomes of a finding.
+const (
+	repairing = " It is put right."
+	refusing  = " Azure refuses to have it put right; look for a lock or a missing role. It is tried again."
+)
+
+// noteDrift puts what was found on the record of the NSG.
+func (p *pass) noteDrift(ctx context.Context) error {
+	return p.note(ctx, p.drift, repairing)
+}
+
+// noteRefused adds what Azure did not let us put right.
+func (p *pass) noteRefused(ctx context.Context) error {
+	var refused []finding
+	for _, f := range p.drift {
+		if p.outcome.Refused[f.rule] != nil {
+			refused = append(refused, f)
+		}
 	}
-	return " it was put right."
+	return p.note(ctx, refused, refusing)
+}
+
+// note leaves out what is known to be stuck: a lock of days would make a long
+// record of one fact.
+func (p *pass) note(ctx context.Context, findings []finding, then string) error {
+	if len(findings) == 0 {
+		return nil
+	}
+	said, err := p.Store.Notes(ctx, p.book.NSG)
+	if err != nil {
+		return fmt.Errorf("read the record of %s: %w", p.book.NSG.Name(), err)
+	}
+	last := map[string]string{} // rule → what was said of it last
+	for _, e := range said {
+		last[e.Rule] = e.Text
+	}
+	rec := record{at: p.now(), by: jitgate}
+	for _, f := range findings {
+		if last[f.rule] == f.text+refusing {
+			continue
+		}
+		p.Log.WarnContext(ctx, "an NSG was changed by others", "nsg", p.book.NSG, "rule", f.rule, "found", f.text+then)
+		rec.add(f.kind, nil, audit.Event{NSG: p.book.NSG.String(), Rule: f.rule, Text: f.text + then})
+	}
+	if len(rec.events) == 0 {
+		return nil
+	}
+	return p.Store.Note(ctx, p.book.NSG, rec.events)
+}
+
+// tampered is what the requests are told about the rules of their grants.
+func (p *pass) tampered() map[string]string {
+	out := map[string]string{}
+	for _, f := range p.drift {
+		if f.grant {
+			out[f.rule] = f.text + repairing
+			if p.outcome.Refused[f.rule] != nil {
+				out[f.rule] = f.text + refusing
+			}
+		}
+	}
+	return out
 }
 
 // confirmed are the rules that an earlier pass confirmed as they are wanted now, by
-// kind: of grants, of guards, and those that guards keep away. A rule that grants
-// share is left out as soon as one of them is new or ending.
+// kind: of grants, of guards, and those that guards keep away. A rule that several
+// share is left out as soon as one of them is new, is ending, or has just let go of
+// what it closed before: then the difference is our own work.
 func (p *pass) confirmed() (granted, denied, away map[string]bool) {
 	granted, denied, away = map[string]bool{}, map[string]bool{}, map[string]bool{}
-	now := p.now()
-	for _, g := range p.book.Grants {
-		steady := g.Opened && !g.Closing && !g.Due(now)
-		if known, seen := granted[g.Rule]; !seen || known {
-			granted[g.Rule] = steady
+	note := func(into map[string]bool, name string, steady bool) {
+		if known, seen := into[name]; !seen || known {
+			into[name] = steady
 		}
 	}
+	now := p.now()
+	for _, g := range p.book.Grants {
+		note(granted, g.Rule, g.Opened && !g.Closing && !g.Due(now))
+	}
 	for _, g := range p.book.Guards {
-		for _, name := range (nsg.Cover{Ports: g.Ports, Addresses: g.Addresses}).RuleNames() {
-			if known, seen := denied[name]; !seen || known {
-				denied[name] = g.Done
+		for _, name := range g.cover().RuleNames() {
+			note(denied, name, g.Done)
+		}
+		for _, former := range g.Former {
+			for _, name := range former.RuleNames() {
+				note(denied, name, false)
 			}
 		}
 		for _, r := range g.Removed {
@@ -104,7 +156,7 @@ func (p *pass) confirmed() (granted, denied, away map[string]bool) {
 func (p *pass) flushWasSet() bool {
 	set := false
 	for _, g := range p.book.Guards {
-		if g.Wanted && g.Flush {
+		if g.Wanted && g.Flush && len(g.Addresses) > 0 {
 			if !g.Done {
 				return false
 			}

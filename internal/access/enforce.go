@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,14 +38,11 @@ func (s *Service) Enforce(ctx context.Context, id armid.ID) error {
 	if err != nil {
 		return fmt.Errorf("read the grants of %s: %w", id.Name(), err)
 	}
-	pass := &pass{Service: s, book: book, requests: map[string]Request{}, others: map[string]nsg.Group{}}
+	pass := &pass{Service: s, book: book}
 	if err := pass.dropStale(ctx); err != nil {
 		return fmt.Errorf("check what is wanted of %s against its records: %w", id.Name(), err)
 	}
-	pass.outcome, err = s.Network.Match(ctx, id, func(g nsg.Group) nsg.Plan {
-		pass.wanted = pass.book.live(s.now())
-		return nsg.MakePlan(g, pass.book.desired(pass.wanted), s.Bands)
-	})
+	err = pass.match(ctx)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		pass.gone = true // with the NSG went every rule in it
@@ -58,6 +54,31 @@ func (s *Service) Enforce(ctx context.Context, id armid.ID) error {
 	return pass.record(ctx)
 }
 
+// match makes the NSG match. What others have changed is put on record before it is
+// put right, so that a crash in between cannot hide it.
+func (p *pass) match(ctx context.Context) (err error) {
+	noted := false
+	for {
+		p.outcome, err = p.Network.Match(ctx, p.book.NSG, func(g nsg.Group) nsg.Plan {
+			p.wanted = p.book.live(p.now())
+			plan := nsg.MakePlan(g, p.book.desired(g, p.wanted), p.Bands)
+			if !noted {
+				if p.drift = p.findDrift(g, plan); len(p.drift) > 0 {
+					return nsg.Plan{}
+				}
+			}
+			return plan
+		})
+		if err != nil || noted || len(p.drift) == 0 {
+			return err
+		}
+		if err := p.noteDrift(ctx); err != nil {
+			return err
+		}
+		noted = true
+	}
+}
+
 // pass is one enforcement under way.
 type pass struct {
 	*Service
@@ -66,11 +87,9 @@ type pass struct {
 	outcome   Outcome
 	gone      bool  // the NSG does not exist
 	forbidden error // Azure does not let us read the NSG at all
+	drift     []finding
 
-	lock     sync.Mutex
-	stale    []Guard              // left out of the book; their rows go
-	requests map[string]Request   // as read by dropStale: those that are about to open
-	others   map[string]nsg.Group // NSGs beside this one, as far as they were needed
+	stale []Guard // left out of the book; their rows go
 }
 
 // dropStale marks grants as closing that were never opened and whose request does
@@ -122,9 +141,6 @@ func (p *pass) staleGrant(ctx context.Context, g *Grant) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	p.lock.Lock()
-	defer p.lock.Unlock()
-	p.requests[g.Request] = r
 	return g.Target >= len(r.Targets) || !r.Targets[g.Target].State.Live(), nil
 }
 
@@ -233,9 +249,9 @@ var refusedByAzure = Reason{WriteRefused, "Azure refuses the rule for this NSG; 
 // the book: if we die in between, the next pass finds the rules as they should be
 // and records them again, which changes nothing.
 func (p *pass) record(ctx context.Context) error {
-	fates, drift := p.fates(), p.drift()
+	fates, tampered := p.fates(), p.tampered()
 	byRequest := map[string][]int{}
-	settlement := Settlement{Enforced: p.book.Generation, Guarded: map[string]int{}, Released: map[string]int{}, Hindered: map[string]int{}}
+	settlement := Settlement{Enforced: p.book.Generation, Guarded: map[string]int{}, Released: map[string]int{}, Hindered: map[string]int{}, LetGo: map[string]int{}}
 	for i, g := range p.book.Grants {
 		f := fates[i]
 		switch {
@@ -253,7 +269,7 @@ func (p *pass) record(ctx context.Context) error {
 		if f.open {
 			settlement.NextDue = earlier(settlement.NextDue, g.ExpiresAt)
 		}
-		if !(f.open && g.Opened) || drift.byRule[g.Rule] != "" {
+		if !(f.open && g.Opened) || tampered[g.Rule] != "" {
 			byRequest[g.Request] = append(byRequest[g.Request], i)
 		}
 	}
@@ -261,7 +277,7 @@ func (p *pass) record(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for id, grants := range byRequest {
-		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates, drift.byRule) })
+		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates, tampered) })
 	}
 	for _, g := range p.book.Guards {
 		if problem := p.settleGuard(g, &settlement); !g.Done || problem.Code != "" {
@@ -271,9 +287,7 @@ func (p *pass) record(ctx context.Context) error {
 	for _, g := range p.stale {
 		settlement.Released[g.Key()] = g.Revision
 	}
-	if len(drift.notes) > 0 {
-		group.Go(func() error { return p.Store.Note(gctx, p.book.NSG, drift.notes) })
-	}
+	group.Go(func() error { return p.noteRefused(gctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("record what was done to %s: %w", p.book.NSG.Name(), err)
 	}

@@ -18,6 +18,9 @@ var (
 	// ErrForbidden: Azure refuses this installation's identity, or refuses the
 	// change itself, for good. Trying again will not help.
 	ErrForbidden = errors.New("refused by Azure")
+	// ErrTooLarge: a record holds more than the store takes in one piece. Nothing
+	// of it was written, and trying again will not help.
+	ErrTooLarge = errors.New("too much to be stored in one record")
 )
 
 // Code is the stable name of a refusal. Callers may branch on it; it never changes.
@@ -68,6 +71,7 @@ const (
 	NotOpenedInTime Code = "not_opened_in_time"
 	VMGone          Code = "vm_gone"
 	AddressChanged  Code = "address_changed"
+	AddressReused   Code = "address_reused"
 )
 
 // Codes of warnings and findings.
@@ -82,6 +86,8 @@ const (
 	RuleWithoutGrant   Code = "rule_without_grant"   // a rule with our prefix that nothing backs
 	ProtectionMissing  Code = "protection_missing"   // recorded as protected, but the deny rule is not there
 	ProtectionBlocked  Code = "protection_blocked"   // something stands in the way of a protection
+	PortsLetGo         Code = "ports_let_go"         // ports that were protected are not any more
+	RuleStaysAway      Code = "rule_stays_away"      // a rule does not come back yet, because it would open another protected machine
 )
 
 // Codes of refusals about protecting, explaining and reporting.
@@ -89,6 +95,7 @@ const (
 	FirewallOnly      Code = "firewall_only"
 	NoPublicAddress   Code = "no_public_address"
 	PriorityTaken     Code = "priority_taken"
+	RuleOpensOthers   Code = "rule_opens_others"
 	RuleNameTaken     Code = "rule_name_taken"
 	NotProtected      Code = "not_protected"
 	PriorityInvalid   Code = "priority_invalid"

@@ -199,20 +199,22 @@ func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, view
 	}
 	e.Policy = fmt.Sprintf("%s version %d", p.Scope, p.Version)
 	for _, way := range ways {
-		around := way.Surroundings()
+		around, err := s.surroundings(ctx, way, groupsOf(views, way))
+		if err != nil {
+			return err
+		}
 		var after []nsg.Group
 		for _, g := range groupsOf(views, way) {
 			want := nsg.Want{Name: nsg.AllowName("00000000-0000-8000-8000-000000000000", 0), Source: source,
 				Destinations: way.Addresses, Protocol: e.Protocol, Ports: []uint16{e.Port}}
 			v := slices.IndexFunc(views, func(v view) bool { return v.group.ID == g.ID })
-			d := views[v].book.desired(views[v].book.live(s.now()))
+			d := views[v].book.desired(g, views[v].book.live(s.now()))
 			d.Open = append(d.Open, want)
 			after = append(after, nsg.MakePlan(g, d, s.Bands).Apply(g))
 		}
 		ports := nsg.PortRange{Protocol: e.Protocol, First: e.Port, Last: e.Port}
 		for _, address := range way.Addresses {
-			if x := nsg.Expose(nsg.From(source), address, ports, around, after...); x.Reach != nsg.Open {
-				why := outranked(x, ports)
+			if why := whyNot(source, address, ports, around, after); why.Code != "" {
 				e.Remedy = "Policy would allow a request, but it would not be enough. " + why.Sentence
 				return nil
 			}

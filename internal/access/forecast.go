@@ -7,12 +7,6 @@ import (
 	"jitgate/internal/nsg"
 )
 
-// ProtectAsk is a checked wish to protect a machine; see [ProtectForm.Read].
-type ProtectAsk struct {
-	Ports []nsg.PortRange
-	Flush bool
-}
-
 // Forecast is what protecting or unprotecting a machine would do, or is about to do.
 type Forecast struct {
 	Protection Protection // as it is, or would be, saved

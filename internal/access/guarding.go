@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
@@ -17,6 +18,8 @@ func (p *pass) settleGuard(g Guard, s *Settlement) Reason {
 	switch {
 	case p.gone, problem.Code == "" && !g.Wanted:
 		s.Released[g.Key()] = g.Revision
+	case problem.Code == "" && g.Done && len(g.Former) > 0:
+		s.LetGo[g.Key()] = g.Revision
 	case problem.Code != "":
 		s.Enforced = 0 // the sweep will have it tried again
 		if g.Done {
@@ -31,8 +34,7 @@ func (p *pass) settleGuard(g Guard, s *Settlement) Reason {
 // problemOf compares the NSG as last read with what a guard wants. The plan had
 // nothing left to do but what it had no place for and what Azure refused.
 func (p *pass) problemOf(g Guard) Reason {
-	cover := nsg.Cover{Ports: g.Ports, Addresses: g.Addresses}
-	names := cover.RuleNames()
+	names := g.cover().RuleNames()
 	for _, former := range g.Former {
 		names = append(names, former.RuleNames()...)
 	}
@@ -56,13 +58,16 @@ func (p *pass) problemOf(g Guard) Reason {
 		p.Log.Error("Azure does not let us read an NSG; is the role assigned?", "nsg", p.book.NSG, "vm", g.VM, "error", p.forbidden)
 		return writeRefused(p)
 	}
+	if _, hindered := p.book.back(g); hindered.Code != "" {
+		return hindered
+	}
 	for _, u := range p.outcome.Unplaced {
 		switch {
 		case slices.Contains(back, u.Name):
 			code, sentence := hindrance(p.book.NSG, u)
 			return Reason{code, sentence}
 		case slices.Contains(names, u.Name):
-			return Reason{NSGFull, fmt.Sprintf("There is no place for the deny rule in NSG %s: %s", p.book.NSG.Name(), u.Reason)}
+			return Reason{NSGFull, noPlace(p.book.NSG, u)}
 		}
 	}
 	if g.Flush || g.FlushSet {
@@ -84,7 +89,9 @@ func writeRefused(p *pass) Reason {
 // recordGuard writes what became of a guard into the record of its machine.
 func (p *pass) recordGuard(ctx context.Context, g Guard, problem Reason) error {
 	at := p.now()
-	_, err := p.Store.UpdateProtection(ctx, g.VM, func(r *Protection) ([]audit.Event, error) {
+	reconsidered := false
+	r, err := p.Store.UpdateProtection(ctx, g.VM, func(r *Protection) ([]audit.Event, error) {
+		reconsidered = false
 		part := r.part(p.book.NSG)
 		if r.Revision != g.Revision || part == nil {
 			return nil, nil // wanted otherwise meanwhile
@@ -101,36 +108,76 @@ func (p *pass) recordGuard(ctx context.Context, g Guard, problem Reason) error {
 				add(audit.MachineBlocked, "", "%s", problem.Sentence)
 			}
 			part.Done, part.Problem = false, problem
-		case !part.Done:
+		case part.Done:
+		case r.Wanted && p.recordStanding(r, part, add):
+			reconsidered = true
+		default:
 			part.Done, part.Problem = true, Reason{}
-			recordDone(r, part, add)
+			p.recordDone(r, part, add)
 		}
 		return rec.events, nil
 	})
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
+	if err == nil && reconsidered {
+		return p.carryOutProtection(ctx, &r)
+	}
 	return err
 }
 
-// recordGone takes an NSG that does not exist any more out of the protection. A
-// machine that has no other one left is not protected by anybody.
+// recordGone takes an NSG that does not exist any more out of the protection. The
+// wish stays: wherever the machine is found next, the sweep protects it there.
 func (p *pass) recordGone(r *Protection, add func(audit.Kind, string, string, ...any)) {
 	r.Parts = slices.DeleteFunc(slices.Clone(r.Parts), func(q Part) bool { return q.NSG.Equal(p.book.NSG) })
 	add(audit.NSGReleased, "", "NSG %s does not exist any more.", p.book.NSG.Name())
-	if len(r.Parts) == 0 {
-		if r.Wanted {
-			r.Wanted, r.Reason = false, Reason{NSGGone, "The last NSG before the machine was deleted."}
-		}
-		add(audit.MachineUnprotected, "", "No NSG is left to protect the machine in.")
+	switch {
+	case !r.Wanted && r.Settled():
+		add(audit.MachineUnprotected, "", "Nothing of ours is left before the machine.")
+	case r.Wanted && r.State() == Blocked && r.Reason.Code == "":
+		r.Reason = Reason{NSGGone, "The last NSG before the machine was deleted. Attach another one: the machine is protected there within minutes."}
+		add(audit.MachineBlocked, "", "%s", r.Reason.Sentence)
 	}
 }
 
-func recordDone(r *Protection, part *Part, add func(audit.Kind, string, string, ...any)) {
+// recordStanding takes rules off the account that their owners changed before they
+// could be removed: they stand, and nothing of them has to come back. What is wanted
+// has changed by that, so all of it is filed anew.
+func (p *pass) recordStanding(r *Protection, part *Part, add func(audit.Kind, string, string, ...any)) bool {
+	stands := func(rule nsg.Rule) bool { return p.holds(rule.Name) && !slices.Contains(part.SetAside, rule.Name) }
+	if !slices.ContainsFunc(part.Removed, stands) {
+		return false
+	}
+	for _, rule := range part.Removed {
+		if stands(rule) {
+			add(audit.RuleKept, rule.Name, "The rule was changed by its owner before it could be removed, so it stays.")
+		}
+	}
+	part.Removed = slices.DeleteFunc(slices.Clone(part.Removed), stands)
+	r.Revision++
+	for i := range r.Parts {
+		r.Parts[i].Done = false
+	}
+	return true
+}
+
+// holds reports whether the NSG as last read has a rule of this name.
+func (p *pass) holds(name string) bool {
+	return slices.ContainsFunc(p.outcome.Group.Rules, func(r nsg.Rule) bool { return strings.EqualFold(r.Name, name) })
+}
+
+func (p *pass) recordDone(r *Protection, part *Part, add func(audit.Kind, string, string, ...any)) {
 	switch {
 	case r.Wanted:
+		var gone []string
 		for _, rule := range part.Removed {
-			add(audit.RuleSetAside, rule.Name, "A rule of others that opened protected ports is gone; a copy is kept.")
+			if !slices.Contains(part.SetAside, rule.Name) && !p.holds(rule.Name) {
+				gone = append(gone, rule.Name)
+			}
+		}
+		if len(gone) > 0 { // one event, however many: a transaction holds a hundred
+			add(audit.RuleSetAside, strings.Join(gone, ", "), "Rules of others that opened protected ports are gone; copies are kept.")
+			part.SetAside = append(slices.Clone(part.SetAside), gone...)
 		}
 		if len(part.Addresses) > 0 {
 			add(audit.NSGClosed, "", "The NSG denies %s to the machine.", portsText(r.Ports))
@@ -140,10 +187,19 @@ func recordDone(r *Protection, part *Part, add func(audit.Kind, string, string, 
 		part.Former = nil
 		part.FlushSet = part.FlushSet && r.Flush
 	default:
+		var back, away []string
 		for _, rule := range part.Removed {
-			if r.Reason.Code == "" {
-				add(audit.RuleRestored, rule.Name, "The rule is back as it was, at priority %d.", rule.Priority)
+			if p.holds(rule.Name) {
+				back = append(back, fmt.Sprintf("%s (priority %d)", rule.Name, rule.Priority))
+			} else {
+				away = append(away, rule.Name)
 			}
+		}
+		if len(back) > 0 {
+			add(audit.RuleRestored, "", "Rules are back as they were: %s.", strings.Join(back, ", "))
+		}
+		if len(away) > 0 {
+			add(audit.RuleKeptAway, strings.Join(away, ", "), "%s", awayText(r.Reason.Code))
 		}
 		add(audit.NSGReleased, "", "The NSG holds no deny rule of ours for the machine any more.")
 	}
@@ -154,4 +210,11 @@ func recordDone(r *Protection, part *Part, add func(audit.Kind, string, string, 
 	default:
 		add(audit.MachineUnprotected, "", "Nothing of ours is left before the machine.")
 	}
+}
+
+func awayText(why Code) string {
+	if why == VMGone {
+		return "Rules that were removed for the machine stay removed, since it does not exist any more."
+	}
+	return "Rules stay away because they would open other protected machines too; they come back when those are unprotected."
 }

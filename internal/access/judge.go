@@ -14,19 +14,30 @@ import (
 
 // judge adds to a draft who can reach the ports now and afterwards, and warns of
 // whoever still gets in although nothing was granted.
-func (s *Service) judge(ctx context.Context, d *draft, ways []Interface, views []view, p policy.Policy) error {
+// old tells which ports are let go: they are judged as well, and warned of.
+func (s *Service) judge(ctx context.Context, d *draft, ways []Interface, views []view, p policy.Policy, old Protection) error {
+	ports := slices.Clone(d.Protection.Ports)
+	for _, was := range old.Ports {
+		if old.Wanted && !slices.Contains(ports, was) {
+			ports = append(ports, was)
+			if d.Protection.Wanted {
+				d.warn(PortsLetGo, armid.ID{}, "", fmt.Sprintf("Port %s is not protected any more.", PortText(was)))
+			}
+		}
+	}
 	for _, i := range ways {
-		var before, after []nsg.Group
+		var before, after, ungranted []nsg.Group
 		for _, id := range i.NSGs {
-			at := slices.IndexFunc(views, func(v view) bool { return v.NSG.Equal(id) })
-			before, after = append(before, views[at].group), append(after, views[at].after)
+			v := &views[slices.IndexFunc(views, func(v view) bool { return v.NSG.Equal(id) })]
+			before, after = append(before, v.group), append(after, v.after)
+			ungranted = append(ungranted, v.after.Without(wants(v.book.live(s.now()))))
 		}
 		around, err := s.surroundings(ctx, i, before)
 		if err != nil {
 			return err
 		}
 		for _, address := range i.Addresses {
-			for _, ports := range d.Protection.Ports {
+			for _, ports := range ports {
 				for _, from := range classes(p) {
 					d.Verdicts = append(d.Verdicts, VerdictChange{
 						Interface: i.ID, Address: address, Ports: ports, From: from.name,
@@ -34,8 +45,8 @@ func (s *Service) judge(ctx context.Context, d *draft, ways []Interface, views [
 						After:  from.judge(address, ports, around, after),
 					})
 				}
-				if d.Protection.Wanted {
-					d.warnOpen(address, ports, around, withoutGrants(after))
+				if d.Protection.Wanted && slices.Contains(d.Protection.Ports, ports) {
+					d.warnOpen(address, ports, around, ungranted)
 				}
 			}
 		}
@@ -78,14 +89,6 @@ func fromNetwork(to netip.Addr, ports nsg.PortRange, around nsg.Surroundings, gr
 		return nsg.Exposure{Reach: nsg.Unsure}
 	}
 	return nsg.Expose(nsg.InVirtualNetwork(around), to, ports, around, groups...)
-}
-
-func withoutGrants(groups []nsg.Group) []nsg.Group {
-	out := make([]nsg.Group, len(groups))
-	for i, g := range groups {
-		out[i] = g.WithoutGrants()
-	}
-	return out
 }
 
 var anywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}

@@ -12,6 +12,9 @@ import (
 type Machine struct {
 	VM         armid.ID
 	Interfaces []Interface // the primary one first; not empty
+	// Unseen says that something of it could not be read (a NIC, its subnet): then
+	// what is missing here proves nothing. Only in an [Estate]; Locate fails instead.
+	Unseen bool
 }
 
 // Interface is a network interface (NIC) of a VM.

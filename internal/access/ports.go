@@ -87,6 +87,7 @@ type Settlement struct {
 	Closed   []string       // grant keys
 	Guarded  map[string]int // guard keys confirmed as wanted, with the revision that was
 	Hindered map[string]int // guard keys confirmed once and not true any more
+	LetGo    map[string]int // guard keys whose Former covers are confirmed gone; they are forgotten
 	Released map[string]int // guard keys whose rows go, with the revision that was carried out
 }
 

@@ -55,9 +55,9 @@ func (s *Service) Unprotect(ctx context.Context, vm armid.ID, priorities map[str
 }
 
 // change saves what a draft wants and sets it going.
-func (s *Service) change(ctx context.Context, make func() (draft, error)) (Forecast, error) {
+func (s *Service) change(ctx context.Context, draw func() (draft, error)) (Forecast, error) {
 	for range maxDrafts {
-		d, err := make()
+		d, err := draw()
 		if err != nil {
 			return Forecast{}, err
 		}

@@ -429,7 +429,7 @@ func TestGrantsOpenAProtectedMachine(t *testing.T) {
 func TestFlushConnection(t *testing.T) {
 	w := newWorld(t)
 	flush := ports22
-	flush.Flush = true
+	flush.Flush = new(true)
 	for _, vm := range []string{"db01", "db02"} {
 		if _, err := w.service.Protect(ctx, vmID(vm), flush, bob); err != nil {
 			t.Fatal(err)
@@ -452,7 +452,10 @@ func TestFlushConnection(t *testing.T) {
 	w.unprotect(vmID("db01"))
 	w.deliver()
 	want(true)
-	w.protect(vmID("db02")) // without flush
+	flush.Flush = new(false)
+	if _, err := w.service.Protect(ctx, vmID("db02"), flush, bob); err != nil {
+		t.Fatal(err)
+	}
 	w.deliver()
 	want(false)
 	w.network.Edit(subnetNSG, func(g *nsg.Group) { g.FlushConnection = true }) // the owner's own wish

@@ -11,21 +11,27 @@ import (
 
 // ProtectForm is a wish to protect a machine as a caller wrote it.
 type ProtectForm struct {
-	Ports []FormRange // empty = 22/TCP and 3389/TCP
-	Flush bool
+	Ports []FormRange // empty = what is protected already, else 22/TCP and 3389/TCP
+	Flush *bool       // nil = as it is, else off
+}
+
+// ProtectAsk is a form that holds what it should.
+type ProtectAsk struct {
+	Ports []nsg.PortRange
+	Flush *bool
 }
 
 // FormRange is ports as a caller wrote them: "22" or "5985-5986", and TCP, UDP or
 // "*"; no protocol means TCP.
 type FormRange struct{ Ports, Protocol string }
 
-// defaultPorts are protected when no others are named.
+// defaultPorts are protected when no others are named and none are protected yet.
 var defaultPorts = []nsg.PortRange{{Protocol: nsg.TCP, First: 22, Last: 22}, {Protocol: nsg.TCP, First: 3389, Last: 3389}}
 
 // Read checks a form. All faults are returned together as [Refusals].
 func (f ProtectForm) Read() (ProtectAsk, error) {
 	var c check
-	ask := ProtectAsk{Flush: f.Flush, Ports: defaultPorts}
+	ask := ProtectAsk{Flush: f.Flush}
 	if len(f.Ports) > MaxPorts {
 		c.fault(PortsTooMany, "ports", "%d entries are more than the %d that one protection may have; write neighbours as ranges.", len(f.Ports), MaxPorts)
 	} else if len(f.Ports) > 0 {

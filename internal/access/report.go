@@ -85,7 +85,7 @@ func (s *Service) Report(ctx context.Context, scopes []armid.ID) (Report, error)
 		if err != nil {
 			return Report{}, err
 		}
-		review := review{Estate: estate, notes: s.reviewGroups(estate, books)}
+		review := review{Estate: estate, books: books, now: out.CheckedAt, notes: s.reviewGroups(estate, books)}
 		for _, m := range estate.Machines {
 			if len(scopes) == 0 || slices.ContainsFunc(scopes, m.VM.Within) {
 				out.Machines = append(out.Machines, MachineReport{VM: m.VM, Protection: Unprotected})
@@ -123,6 +123,8 @@ func (s *Service) checkScopes(scopes []armid.ID) error {
 // review judges the machines of one subscription.
 type review struct {
 	Estate
+	books map[string]Book
+	now   time.Time
 	notes map[string][]Warning // about NSGs, by key
 }
 
@@ -161,9 +163,10 @@ func (v *review) machine(r *MachineReport, m Machine, p Protection) {
 			ports = append(ports, own)
 		}
 	}
-	r.Closed, r.Protected = len(m.Interfaces) > 0, p.Wanted
-	if len(m.Interfaces) == 0 {
-		r.add(MachineUnreadable, armid.ID{}, "", "None of the machine's network interfaces can be read; it counts as open.")
+	seen := len(m.Interfaces) > 0 && !m.Unseen
+	r.Closed, r.Protected = seen, seen && p.State() == Protected
+	if !seen {
+		r.add(MachineUnreadable, armid.ID{}, "", "A network interface of the machine, or what stands before it, cannot be read; it counts as open.")
 	}
 	reached := m.reached(p.AllInterfaces)
 	for n, i := range m.Interfaces {
@@ -192,6 +195,9 @@ func (v *review) machine(r *MachineReport, m Machine, p Protection) {
 			}
 		}
 	}
+	if p.Wanted && p.Reason.Code != "" {
+		r.add(ProtectionBlocked, armid.ID{}, "", p.Reason.Sentence)
+	}
 	for _, part := range p.Parts {
 		if part.Problem.Code != "" {
 			r.add(ProtectionBlocked, part.NSG, "", part.Problem.Sentence)
@@ -206,7 +212,10 @@ func (v *review) before(i Interface) (groups []nsg.Group, around nsg.Surrounding
 	for _, id := range i.NSGs {
 		g, listed := v.Groups[id.Key()]
 		read = read && listed
-		groups = append(groups, g.WithoutGrants())
+		// Only rules that stand as a live grant wants them are left out: one that merely
+		// bears such a name, or was widened by hand, opens the door like any other.
+		book := v.books[id.Key()]
+		groups = append(groups, g.Without(wants(book.live(v.now))))
 	}
 	around = i.Surroundings()
 	around.ASGMembers = v.Members
@@ -247,24 +256,17 @@ func (s *Service) reviewGroups(e Estate, books map[string]Book) map[string][]War
 	for key, g := range e.Groups {
 		id := nsgID(g.ID)
 		book := books[key]
-		unbacked := nsg.MakePlan(g, book.desired(book.Grants), s.Bands)
+		unbacked := nsg.MakePlan(g, book.desired(g, book.Grants), s.Bands)
 		for _, r := range g.Rules {
 			switch {
 			case nsg.DefenderMade(r.Name):
 				out[key] = append(out[key], Warning{DefenderRules, id, r.Name, fmt.Sprintf("Rule %s was made by Defender for Cloud's own JIT access; two systems should not look after one machine.", r.Name)})
 			case r.Ours() && slices.Contains(unbacked.Delete, r.Name):
 				out[key] = append(out[key], Warning{RuleWithoutGrant, id, r.Name, fmt.Sprintf("Rule %s bears jitgate's prefix, and no grant backs it; the sweep removes it.", r.Name)})
-			case r.Ours() && r.Access == nsg.Deny && !book.guards(r.Name):
+			case r.Ours() && r.Access == nsg.Deny && !book.denies(r.Name):
 				out[key] = append(out[key], Warning{RuleWithoutGrant, id, r.Name, fmt.Sprintf("Deny rule %s bears jitgate's prefix, and no protection backs it. It stays, because removing it could open ports; delete it by hand if it is not needed.", r.Name)})
 			}
 		}
 	}
 	return out
-}
-
-// guards reports whether a guard of the book is behind a deny rule.
-func (b *Book) guards(rule string) bool {
-	return slices.ContainsFunc(b.Guards, func(g Guard) bool {
-		return slices.Contains((nsg.Cover{Ports: g.Ports, Addresses: g.Addresses}).RuleNames(), rule)
-	})
 }

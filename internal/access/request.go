@@ -65,6 +65,7 @@ type Opening struct {
 	Rules     []PlannedRule
 	Open      bool // ARM confirmed every rule
 	Closed    bool // ARM confirmed that every rule is gone
+	Stuck     bool // it is on record that Azure refuses to remove a rule
 }
 
 // PlannedRule is a security rule as planned at approval.

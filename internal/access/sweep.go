@@ -158,7 +158,7 @@ func (s *Service) drifted(b *Book, estates estates) bool {
 	if !listed {
 		return len(b.Grants)+len(b.Guards) > 0
 	}
-	return !nsg.MakePlan(g, b.desired(b.live(s.now())), s.Bands).Empty()
+	return !nsg.MakePlan(g, b.desired(g, b.live(s.now())), s.Bands).Empty()
 }
 
 // attendedSince is when the NSG last got something to do.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,10 +17,10 @@ import (
 // everything else that is wanted of it.
 type view struct {
 	Place
-	group nsg.Group
-	gone  bool // the NSG does not exist; only for a part the machine has left
-	book  Book
-	after nsg.Group
+	group  nsg.Group
+	unread bool // the NSG cannot be read or is gone; only for a part the machine has left
+	book   Book
+	after  nsg.Group
 }
 
 // views reads the NSGs before the given interfaces, and those of an earlier
@@ -42,8 +43,10 @@ func (s *Service) views(ctx context.Context, ways []Interface, old Protection) (
 		v := &out[i]
 		group.Go(func() (err error) {
 			v.group, err = s.Network.Group(ctx, v.NSG)
-			if v.gone = errors.Is(err, ErrNotFound) && i >= current; v.gone {
-				return nil
+			// An NSG that the machine has left must not keep it from being protected
+			// where it is now; whether it can be written is seen when it is enforced.
+			if v.unread = err != nil && i >= current; v.unread {
+				return ctx.Err()
 			}
 			return err
 		})
@@ -69,20 +72,38 @@ func (s *Service) book(ctx context.Context, id armid.ID) (Book, error) {
 
 // protect works out a protection's part in the NSG, from what it was in old.
 func (v *view) protect(next, old *Protection) Part {
-	part := Part{NSG: v.NSG, Addresses: v.Addresses}
+	part := Part{NSG: v.NSG, Addresses: v.Addresses, Interfaces: v.Interfaces}
 	if was := old.part(v.NSG); was != nil && (old.Wanted || !was.Done) {
 		part.NSG = was.NSG // as first seen
-		part.Removed, part.FlushSet, part.Former = was.Removed, was.FlushSet, was.Former
+		part.Removed, part.SetAside, part.FlushSet, part.Former = was.Removed, was.SetAside, was.FlushSet, was.Former
 		if same := sameSet(was.Addresses, part.Addresses) && samePorts(old.Ports, next.Ports); !same && len(was.Addresses) > 0 {
 			part.Former = append(slices.Clone(part.Former), nsg.Cover{Ports: old.Ports, Addresses: was.Addresses})
 		}
 	}
 	remove, _ := v.group.Opens(v.cover(next.Ports), v.alone())
-	part.Removed = addRules(part.Removed, remove)
-	if next.Flush && !v.group.FlushConnection || v.flushSetByOthers(next.VM) {
-		part.FlushSet = part.FlushSet || next.Flush
+	part.Removed = addRules(addRules(part.Removed, v.heldForOthers(next)), remove)
+	if len(v.Addresses) > 0 && next.Flush && (!v.group.FlushConnection || v.flushSetByOthers(next.VM)) {
+		part.FlushSet = true
 	}
 	return part
+}
+
+// heldForOthers are rules that went for the sake of other machines of this NSG and
+// would open this one too. It holds them as well, so that the end of one protection
+// does not open the door of the other.
+func (v *view) heldForOthers(next *Protection) []nsg.Rule {
+	var out []nsg.Rule
+	for _, g := range v.book.Guards {
+		if g.VM.Equal(next.VM) || len(v.Addresses) == 0 {
+			continue
+		}
+		for _, r := range g.Removed {
+			if r.OpensFor(v.cover(next.Ports)) {
+				out = addRules(out, []nsg.Rule{r})
+			}
+		}
+	}
+	return out
 }
 
 func (v *view) cover(ports []nsg.PortRange) nsg.Cover {
@@ -102,7 +123,7 @@ func (v *view) flushSetByOthers(vm armid.ID) bool {
 // is now.
 func addRules(known, found []nsg.Rule) []nsg.Rule {
 	out := slices.DeleteFunc(slices.Clone(known), func(r nsg.Rule) bool {
-		return slices.ContainsFunc(found, func(f nsg.Rule) bool { return f.Name == r.Name })
+		return slices.ContainsFunc(found, func(f nsg.Rule) bool { return strings.EqualFold(f.Name, r.Name) })
 	})
 	return append(out, found...)
 }
@@ -111,11 +132,19 @@ func addRules(known, found []nsg.Rule) []nsg.Rule {
 func (s *Service) foresee(d *draft, v *view) error {
 	v.after = v.group
 	part := d.Protection.part(v.NSG)
-	if v.gone || part == nil {
+	if v.unread || part == nil {
 		return nil
 	}
-	v.book.replace(d.Protection.guard(*part))
-	plan := nsg.MakePlan(v.group, v.book.desired(v.book.live(s.now())), s.Bands)
+	guard := d.Protection.guard(*part)
+	v.book.replace(guard)
+	open := v.book.live(s.now())
+	// Ports that are let go go in a second step; what is shown is the end of it.
+	flush := v.book.flush()
+	guard.Done = true
+	v.book.replace(guard)
+	desired := v.book.desired(v.group, open)
+	desired.Flush = flush
+	plan := nsg.MakePlan(v.group, desired, s.Bands)
 	v.after = plan.Apply(v.group)
 	f := NSGForecast{NSG: part.NSG, Before: v.group, After: v.after, Plan: plan}
 	cover := nsg.Cover{Ports: d.Protection.Ports, Addresses: part.Addresses}
@@ -133,7 +162,29 @@ func (s *Service) foresee(d *draft, v *view) error {
 			d.warn(FlushAffectsOthers, part.NSG, "", "flushConnection is a property of the whole NSG: with every change of a rule, open connections of everything behind it are judged again. What Azure really does then is not documented.")
 		}
 	}
+	if !d.Protection.Wanted {
+		d.foreseeBack(v, guard)
+	}
 	return s.unplaced(d, part, cover, plan.Unplaced)
+}
+
+// foreseeBack says which removed rules do not return with this one.
+func (d *draft) foreseeBack(v *view, guard Guard) {
+	back, hindered := v.book.back(guard)
+	if hindered.Code != "" {
+		d.hindered = append(d.hindered, Refusal{Code: hindered.Code, Sentence: hindered.Sentence})
+		d.warn(hindered.Code, v.NSG, "", hindered.Sentence)
+		return
+	}
+	for _, r := range guard.Removed {
+		if guard.Restore && !slices.ContainsFunc(back, func(b nsg.Rule) bool { return b.Name == r.Name }) {
+			d.warn(RuleStaysAway, v.NSG, r.Name, staysAway(r.Name))
+		}
+	}
+}
+
+func staysAway(rule string) string {
+	return fmt.Sprintf("Rule %s stays away, because it would open another protected machine too; it comes back when that one is unprotected.", rule)
 }
 
 // unplaced turns what a plan has no room for into a refusal, or into hindrances
@@ -142,7 +193,7 @@ func (s *Service) unplaced(d *draft, part *Part, cover nsg.Cover, list []nsg.Unp
 	for _, u := range list {
 		switch {
 		case slices.Contains(cover.RuleNames(), u.Name):
-			return refuse(NSGFull, "", fmt.Sprintf("There is no place for the deny rule in NSG %s: %s", part.NSG.Name(), u.Reason))
+			return refuse(NSGFull, "", noPlace(part.NSG, u))
 		case !d.Protection.Wanted && slices.ContainsFunc(part.Removed, func(r nsg.Rule) bool { return r.Name == u.Name }):
 			code, sentence := hindrance(part.NSG, u)
 			d.hindered = append(d.hindered, Refusal{Code: code, Field: u.Name, Sentence: sentence})
@@ -150,6 +201,10 @@ func (s *Service) unplaced(d *draft, part *Part, cover nsg.Cover, list []nsg.Unp
 		}
 	}
 	return nil
+}
+
+func noPlace(id armid.ID, u nsg.Unplaced) string {
+	return fmt.Sprintf("There is no place for the deny rule in NSG %s: %s", id.Name(), u.Reason)
 }
 
 // hindrance says why a rule cannot come back and what helps.

@@ -22,8 +22,8 @@ type PortRange struct {
 
 // NewProtection is the body of POST /api/machines/{id}/protect.
 type NewProtection struct {
-	Ports           []PortRange `json:"ports,omitempty" doc:"Ports to keep closed. Left out: 22/TCP and 3389/TCP."`
-	FlushConnection bool        `json:"flushConnection,omitempty" doc:"Have Azure judge open connections again whenever a rule of these NSGs changes. It concerns everything behind them."`
+	Ports           []PortRange `json:"ports,omitempty" doc:"Ports to keep closed. Left out: those that are protected already, else 22/TCP and 3389/TCP."`
+	FlushConnection *bool       `json:"flushConnection,omitempty" doc:"Left out: as it is. Have Azure judge open connections again whenever a rule of these NSGs changes. It concerns everything behind them."`
 }
 
 // EndProtection is the body of POST /api/machines/{id}/unprotect.

@@ -65,6 +65,13 @@ const (
 	// others is gone from an NSG, and that it is back.
 	RuleSetAside Kind = "rule.set-aside"
 	RuleRestored Kind = "rule.restored"
+	// RuleKeptAway is written when a protection ends and rules that were removed for
+	// it do not come back: they would open other protected machines, which keep them,
+	// or the machine does not exist any more.
+	RuleKeptAway Kind = "rule.kept-away"
+	// RuleKept is written when a rule that was to be removed was changed by its owner
+	// first.
+	RuleKept Kind = "rule.kept"
 	// NSGClosed and NSGReleased are written after ARM confirmed that an NSG denies
 	// the protected ports, and that it holds no deny rule for the machine any more.
 	NSGClosed   Kind = "nsg.closed"

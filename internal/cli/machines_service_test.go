@@ -153,7 +153,7 @@ func (s *service) protect(w http.ResponseWriter, r *http.Request) {
 	}
 	now := s.clock.Now().UTC().Truncate(time.Second)
 	f := api.Forecast{WhatIf: whatIf, Protection: api.Protection{
-		VM: id, State: "Protecting", Ports: in.Ports, FlushConnection: in.FlushConnection,
+		VM: id, State: "Protecting", Ports: in.Ports, FlushConnection: in.FlushConnection != nil && *in.FlushConnection,
 		By: &api.Person{Object: "0b1d", Name: caller(r)}, ChangedAt: &now, NSGs: []api.ProtectedNSG{nsg},
 	}}
 	change := api.NSGChange{NSG: nsg.NSG, Rules: []api.RuleChange{
@@ -161,7 +161,7 @@ func (s *service) protect(w http.ResponseWriter, r *http.Request) {
 		{Action: "remove", Name: "allow-ssh", Priority: 300, Access: "Allow", Protocol: "TCP", Ports: []string{"22"}, Sources: []string{"*"}, Destinations: []string{"*"}},
 		{Action: "add", Name: "jitgate-deny-" + name, Priority: 1000, Access: "Deny", Protocol: "*", Ports: []string{"22", "3389"}, Sources: []string{"*"}, Destinations: []string{"10.0.0.4"}},
 	}}
-	if in.FlushConnection {
+	if in.FlushConnection != nil && *in.FlushConnection {
 		change.FlushConnection = new(true)
 	}
 	f.NSGs = []api.NSGChange{change}

@@ -19,6 +19,7 @@ cut them when its rules change.`
 type protectFlags struct {
 	ports  []string
 	flush  bool
+	wish   api.NewProtection
 	whatIf bool
 	wait   waitFlags
 }
@@ -32,7 +33,8 @@ func (a *App) protectCommand() *cobra.Command {
 groups, and rules that open the ports to everybody are removed if they serve nothing
 else. A copy of them is kept; jitgate unprotect puts them back. With --what-if it is
 only shown what would change: the rules, and who could reach the ports before and
-after. A machine that is protected already gets the ports given now.
+after. A machine that is protected already gets the ports given now; without --port
+it keeps those it has, so a repeat does no harm.
 
 ` + connectionsGoOn + ` With --flush-connection the groups' property
 flushConnection is switched on, which asks Azure to judge open connections again
@@ -43,11 +45,16 @@ machine behind it, and its effect is not proven: do not rely on it to cut anybod
   jitgate protect web01 --port 22 --port 5985-5986 --port 53/udp`,
 		Args:              oneVM,
 		ValidArgsFunction: a.completeMachines,
-		RunE:              a.run(func(c *cobra.Command, args []string) error { return a.protect(c.Context(), args[0], f) }),
+		RunE: a.run(func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("flush-connection") {
+				f.wish.FlushConnection = &f.flush
+			}
+			return a.protect(c.Context(), args[0], f)
+		}),
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&f.ports, "port", nil, "port or range to keep closed: 22, 5985-5986, 53/udp; repeatable (default 22 and 3389)")
-	flags.BoolVar(&f.flush, "flush-connection", false, "switch flushConnection on, for everything behind the NSGs; its effect is not proven")
+	flags.StringSliceVar(&f.ports, "port", nil, "port or range to keep closed: 22, 5985-5986, 53/udp; repeatable (default those that are protected already, else 22 and 3389)")
+	flags.BoolVar(&f.flush, "flush-connection", false, "switch flushConnection on (=false: off), for everything behind the NSGs; its effect is not proven")
 	a.changeFlags(c, &f.whatIf, &f.wait)
 	return c
 }
@@ -60,15 +67,15 @@ func (a *App) changeFlags(c *cobra.Command, whatIf *bool, wait *waitFlags) {
 }
 
 func (a *App) protect(ctx context.Context, vm string, f protectFlags) error {
-	ports, err := parsePortRanges(f.ports)
-	if err != nil {
+	var err error
+	if f.wish.Ports, err = parsePortRanges(f.ports); err != nil {
 		return err
 	}
 	jit, id, err := a.machine(ctx, vm)
 	if err != nil {
 		return err
 	}
-	forecast, err := jit.Protect(ctx, id, api.NewProtection{Ports: ports, FlushConnection: f.flush}, f.whatIf)
+	forecast, err := jit.Protect(ctx, id, f.wish, f.whatIf)
 	if err != nil {
 		return repeatable(err, vm, f.whatIf)
 	}

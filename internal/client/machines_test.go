@@ -54,7 +54,7 @@ func TestCallsAboutMachines(t *testing.T) {
 		func() error { _, _, err := c.Machine(ctx, shouted); return err },
 		func() error { _, err := c.MachineEvents(ctx, odd); return err },
 		func() error {
-			_, err := c.Protect(ctx, web01, api.NewProtection{Ports: []api.PortRange{{Ports: "22", Protocol: "TCP"}}, FlushConnection: true}, true)
+			_, err := c.Protect(ctx, web01, api.NewProtection{Ports: []api.PortRange{{Ports: "22", Protocol: "TCP"}}, FlushConnection: new(true)}, true)
 			return err
 		},
 		func() error { _, err := c.Protect(ctx, web01, api.NewProtection{}, false); return err },

@@ -5,16 +5,6 @@ import (
 	"strings"
 )
 
-// WithoutGrants gives the group as it would be if every grant had ended: without
-// the rules whose names [ParseAllowName] accepts. g is left alone.
-func (g Group) WithoutGrants() Group {
-	g.Rules = slices.DeleteFunc(slices.Clone(g.Rules), func(r Rule) bool {
-		_, _, ours := ParseAllowName(r.Name)
-		return ours
-	})
-	return g
-}
-
 // Without gives the group without the rules of these grants that stand as they are
 // wanted, at whatever priority. One that only bears such a name, or that somebody
 // has widened, opens more than was granted and stays. g is left alone.

@@ -10,22 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestWithoutGrants(t *testing.T) {
-	g := Group{ID: "g", Defaults: defaults(), Rules: []Rule{
-		in("theirs", 300, Allow, TCP, "*", "*", "443"),
-		in(AllowName(request, 1), 100, Allow, TCP, "203.0.113.7", "10.0.0.5", "22"),
-		in(DenyPrefix+"0123456789ab", 1000, Deny, AnyProtocol, "*", "10.0.0.5", "22"),
-		in(AllowName(request, 2), 101, Allow, TCP, "203.0.113.8", "10.0.0.5", "22"),
-		in("Jitgate-"+request+"-1", 102, Allow, TCP, "*", "*", "22"),
-	}}
-	if diff := cmp.Diff([]string{"theirs", DenyPrefix + "0123456789ab", "Jitgate-" + request + "-1"}, names(g.WithoutGrants().Rules)); diff != "" {
-		t.Error(diff)
-	}
-	if len(g.Rules) != 5 || g.Rules[1].Name != AllowName(request, 1) || g.WithoutGrants().ID != "g" || len(g.WithoutGrants().Defaults) != 4 {
-		t.Errorf("the group was changed: %+v", g)
-	}
-}
-
 func TestWithout(t *testing.T) {
 	one, two, three, four := want(1), want(2), want(3), want(4)
 	longer, spoilt := three, four

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"jitgate/internal/access"
 	"jitgate/internal/armid"
+	"jitgate/internal/nsg"
 )
 
 var guardTests = map[string]func(*testing.T, Store){
@@ -23,6 +25,9 @@ var guardTests = map[string]func(*testing.T, Store){
 	"SettleOtherOnes": testSettleOtherRevisions,
 	"SettleRepeated":  testSettleGuardsRepeated,
 	"SettleMany":      testSettleManyGuards,
+	"Hindered":        testHinderedGuard,
+	"LetGo":           testLetGo,
+	"LetGoLarge":      testLetGoOfLargeGuards,
 	"SettleWhilePut":  testSettleWhilePutGuard,
 }
 
@@ -257,8 +262,94 @@ func testSettleManyGuards(t *testing.T, s Store) {
 	wantHead(t, got.Head, 131, 130, time.Time{})
 }
 
+// Somebody undid what had been confirmed.
+func testHinderedGuard(t *testing.T, s Store) {
+	spoilt, other, bystander, waits := guard(1, 3), guard(2, 5), guard(3, 1), guard(4, 1)
+	for _, g := range []access.Guard{spoilt, other, bystander, waits} {
+		putGuard(t, s, group(1), g)
+	}
+	settle(t, s, access.Settlement{Enforced: 4, Guarded: map[string]int{spoilt.Key(): 3, bystander.Key(): 1}})
+	spoilt.Done, bystander.Done = true, true
+	for _, revision := range []int{0, 2, 4} {
+		settle(t, s, access.Settlement{Hindered: map[string]int{spoilt.Key(): revision}})
+		wantGuards(t, book(t, s, group(1)), spoilt, other, bystander, waits)
+	}
+	spoilt.Done, other.Done = false, true
+	for range 3 {
+		settle(t, s, access.Settlement{Guarded: map[string]int{other.Key(): 5},
+			Hindered: map[string]int{spoilt.Key(): 3, waits.Key(): 1, guard(7, 1).Key(): 1}}) // one never was done, one is unknown
+		got := book(t, s, group(1))
+		wantGuards(t, got, spoilt, other, bystander, waits)
+		wantHead(t, got.Head, 4, 4, time.Time{})
+	}
+	settle(t, s, access.Settlement{Guarded: map[string]int{spoilt.Key(): 3}})
+	spoilt.Done = true
+	wantGuards(t, book(t, s, group(1)), spoilt, other, bystander, waits)
+}
+
+// What an earlier revision covered is forgotten once it is gone, and nothing else.
+func testLetGo(t *testing.T, s Store) {
+	moved, other, bystander := guard(1, 3), guard(2, 5), guard(3, 1)
+	for _, g := range []access.Guard{moved, other, bystander} {
+		putGuard(t, s, group(1), g)
+	}
+	settle(t, s, access.Settlement{Enforced: 3, Guarded: map[string]int{moved.Key(): 3}})
+	moved.Done = true
+	for _, revision := range []int{0, 2, 4} {
+		settle(t, s, access.Settlement{LetGo: map[string]int{moved.Key(): revision}})
+		wantGuards(t, book(t, s, group(1)), moved, other, bystander)
+	}
+	moved.Former, other.Done = nil, true
+	for range 3 {
+		settle(t, s, access.Settlement{Enforced: 3, Guarded: map[string]int{other.Key(): 5},
+			LetGo: map[string]int{moved.Key(): 3, guard(7, 1).Key(): 1}}) // one is unknown
+		got := book(t, s, group(1))
+		wantGuards(t, got, moved, other, bystander)
+		wantHead(t, got.Head, 3, 3, time.Time{})
+	}
+	wantGuards(t, booksByNSG(t, s)[group(1).Key()], moved, other, bystander)
+
+	// It stays forgotten, whatever else becomes of the guard.
+	putGuard(t, s, group(1), guard(1, 3))
+	settle(t, s, access.Settlement{Hindered: map[string]int{moved.Key(): 3}})
+	moved.Done = false
+	wantGuards(t, book(t, s, group(1)), moved, other, bystander)
+
+	// Confirmed at once, and without anything to forget.
+	bystander.Done, bystander.Former = true, nil
+	settle(t, s, access.Settlement{Guarded: map[string]int{bystander.Key(): 1}, LetGo: map[string]int{bystander.Key(): 1, moved.Key(): 3}})
+	wantGuards(t, book(t, s, group(1)), moved, other, bystander)
+
+	moved = guard(1, 4) // covers something else, and leaves something else
+	putGuard(t, s, group(1), moved)
+	wantGuards(t, book(t, s, group(1)), moved, other, bystander)
+	settle(t, s, access.Settlement{Released: map[string]int{moved.Key(): 4}, LetGo: map[string]int{moved.Key(): 4}})
+	wantGuards(t, book(t, s, group(1)), other, bystander)
+}
+
+// Machines with many removed rules move at once: together more than a store may
+// write in one go.
+func testLetGoOfLargeGuards(t *testing.T, s Store) {
+	const machines = 11
+	removed := []nsg.Rule{{Name: "long", Verbatim: bytes.Repeat([]byte("x"), 400_000)}}
+	settled := access.Settlement{LetGo: map[string]int{}}
+	var want []access.Guard
+	for n := range machines {
+		g := guard(n, 1)
+		g.Removed = removed
+		settled.Enforced = putGuard(t, s, group(1), g)
+		settled.LetGo[g.Key()] = 1
+		g.Former = nil
+		want = append(want, g)
+	}
+	settle(t, s, settled)
+	got := book(t, s, group(1))
+	wantGuards(t, got, want...)
+	wantHead(t, got.Head, machines, machines, time.Time{})
+}
+
 // Passes settle what they have read while the wishes change. A new wish is never
-// marked as done, nor deleted, by a pass that did not know it.
+// marked, deleted or robbed of its covers by a pass that did not know it.
 func testSettleWhilePutGuard(t *testing.T, s Store) {
 	const machines = 8
 	for n := range machines {
@@ -270,9 +361,14 @@ func testSettleWhilePutGuard(t *testing.T, s Store) {
 			_, err := s.PutGuard(t.Context(), group(1), guard(n, 2))
 			return err
 		}
-		settled := access.Settlement{Enforced: machines, Guarded: map[string]int{guard(n, 1).Key(): 1}}
-		if n%2 == 0 {
-			settled.Guarded, settled.Released = nil, settled.Guarded
+		known, settled := map[string]int{guard(n, 1).Key(): 1}, access.Settlement{Enforced: machines}
+		switch n % 3 {
+		case 0:
+			settled.Released = known
+		case 1:
+			settled.Guarded = known
+		default:
+			settled.LetGo = known
 		}
 		return s.Settle(t.Context(), group(1), settled)
 	})

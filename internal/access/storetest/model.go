@@ -68,7 +68,7 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 			},
 			"guard": func(rt *rapid.T) {
 				g := access.Guard{VM: vm(rapid.IntRange(1, 3).Draw(rt, "machine")), Revision: rapid.IntRange(1, 3).Draw(rt, "revision"),
-					Wanted: rapid.Bool().Draw(rt, "wanted")}
+					Wanted: rapid.Bool().Draw(rt, "wanted"), Former: covers(80)}
 				generation, err := s.PutGuard(ctx, nsg, g)
 				check(err)
 				bump(generation)
@@ -111,15 +111,23 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 					settled.Closed = append(settled.Closed, g.Key())
 					delete(m.grants, g.Key())
 				}
-				settled.Guarded, settled.Released = revisions.Draw(rt, "guarded"), revisions.Draw(rt, "released")
+				settled.Guarded, settled.Hindered = revisions.Draw(rt, "guarded"), revisions.Draw(rt, "hindered")
+				settled.LetGo, settled.Released = revisions.Draw(rt, "let go"), revisions.Draw(rt, "released")
 				for k, g := range m.guards {
-					switch g.Revision {
-					case settled.Released[k]:
+					if settled.Released[k] == g.Revision {
 						delete(m.guards, k)
-					case settled.Guarded[k]:
-						g.Done = true
-						m.guards[k] = g
+						continue
 					}
+					if settled.Guarded[k] == g.Revision {
+						g.Done = true
+					}
+					if settled.Hindered[k] == g.Revision { // the safer of the two
+						g.Done = false
+					}
+					if settled.LetGo[k] == g.Revision {
+						g.Former = nil
+					}
+					m.guards[k] = g
 				}
 				check(s.Settle(ctx, nsg, settled))
 				if settled.Enforced > 0 && settled.Enforced >= m.head.Enforced {

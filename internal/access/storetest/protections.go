@@ -20,6 +20,7 @@ var protectionTests = map[string]func(*testing.T, Store){
 	"UpdateWithoutEvents": testUpdateProtectionWithoutEvents,
 	"UpdateRefused":       testUpdateProtectionRefused,
 	"UpdateAtOnce":        testUpdateProtectionAtOnce,
+	"SideBySide":          testProtectionsSideBySide,
 	"CaseOfID":            testCaseOfMachine,
 	"Large":               testLargeProtection,
 	"All":                 testProtections,
@@ -165,6 +166,30 @@ func testUpdateProtectionAtOnce(t *testing.T, s Store) {
 		want = append(want, fmt.Sprintf("%d revision %d", n+1, n+1))
 	}
 	wantProtection(t, s, access.Protection{VM: vm(1), Revision: workers * each, Events: workers * each}, want...)
+}
+
+// Machines are changed at once, and none sees anything of another's.
+func testProtectionsSideBySide(t *testing.T, s Store) {
+	const machines, each = 8, 3
+	together(t, machines, func(n int) error {
+		for step := range each {
+			_, err := s.UpdateProtection(t.Context(), vm(n), func(p *access.Protection) ([]audit.Event, error) {
+				p.Revision++
+				return append(note(fmt.Sprint("machine ", n, " step ", step)), note("and more")...), nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for n := range machines {
+		var want []string
+		for step := range each {
+			want = append(want, fmt.Sprintf("%d machine %d step %d", 2*step+1, n, step), fmt.Sprintf("%d and more", 2*step+2))
+		}
+		wantProtection(t, s, access.Protection{VM: vm(n), Revision: each, Events: 2 * each}, want...)
+	}
 }
 
 func testCaseOfMachine(t *testing.T, s Store) {

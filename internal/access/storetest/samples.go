@@ -77,7 +77,7 @@ func largest() access.Request {
 			o := access.Opening{
 				NSG:       armid.MustParse(fmt.Sprintf("%s/resourceGroups/%s/providers/Microsoft.Network/networkSecurityGroups/%s%d", subscription, strings.Repeat("g", 90), name, n)),
 				Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("fd00::1234:5678:9abc:def0")},
-				Open:      n == 0, Closed: n == 1,
+				Open:      n == 0, Closed: n == 1, Stuck: n == 1,
 			}
 			rule := access.PlannedRule{Name: nsg.AllowName(r.ID, i), Protocol: nsg.TCP}
 			for _, p := range t.Ports {
@@ -156,7 +156,7 @@ func protection(n int) access.Protection {
 		Parts: []access.Part{
 			{
 				NSG: group(1), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("fd00::4")},
-				Former: covers(80), Removed: []nsg.Rule{foreignRule("a"), foreignRule("b")}, FlushSet: true,
+				Former: covers(80), Removed: []nsg.Rule{foreignRule("a"), foreignRule("b")}, SetAside: []string{"a"}, FlushSet: true,
 				Problem: access.Reason{Code: access.NSGFull, Sentence: "No place."},
 			},
 			{NSG: group(2), Done: true},

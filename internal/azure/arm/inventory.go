@@ -27,6 +27,7 @@ type inventory struct {
 	interfaces map[string]*armnetwork.Interface
 	subnets    map[string]*armnetwork.Subnet
 	networks   map[string]*armnetwork.VirtualNetwork
+	unlisted   []string // subnets that NICs lie in and that no listed network holds
 }
 
 func newInventory(log *slog.Logger) *inventory {
@@ -63,8 +64,8 @@ func (v *inventory) describe(ctx context.Context, nic *armnetwork.Interface) (ac
 // groupsBefore lists the NSGs in the order a packet meets them.
 func (v *inventory) groupsBefore(nic *armnetwork.Interface) ([]armid.ID, error) {
 	var groups []*armnetwork.SecurityGroup
-	if s := v.subnets[strings.ToLower(subnetOf(nic))]; s != nil && s.Properties != nil {
-		groups = append(groups, s.Properties.NetworkSecurityGroup)
+	if s := v.subnet(nic); s != nil {
+		groups = append(groups, s.NetworkSecurityGroup)
 	}
 	if nic.Properties != nil {
 		groups = append(groups, nic.Properties.NetworkSecurityGroup)
@@ -83,6 +84,14 @@ func (v *inventory) groupsBefore(nic *armnetwork.Interface) ([]armid.ID, error) 
 		}
 	}
 	return out, nil
+}
+
+// subnet is the one that a NIC lies in, nil if it was not read.
+func (v *inventory) subnet(nic *armnetwork.Interface) *armnetwork.SubnetPropertiesFormat {
+	if s := v.subnets[strings.ToLower(subnetOf(nic))]; s != nil {
+		return s.Properties
+	}
+	return nil
 }
 
 // networkOf is the virtual network that a NIC is in, nil if it was not read.

@@ -52,9 +52,14 @@ func (n *Network) Members(ctx context.Context, subscription string) (map[string]
 }
 
 // Estate implements [access.Network]. It takes as many calls as the four lists have
-// pages and none for a single machine. One list that Azure refuses fails it all,
-// for without its subnet an NSG's machine would look open. Rules come without
-// Verbatim: whoever wants to record one for later reads its group by itself.
+// pages and none for a single machine. A list that Azure refuses fails it all, but
+// that is the lesser danger: what hurts is a list that is silently filtered. Azure
+// leaves out what our identity may not read and says nothing, and without its subnet
+// a NIC looks as if nothing stood before it. So every reference is followed, and a
+// machine with one that leads nowhere is Unseen. (An NSG that is not listed is still
+// named by its interface; a VM that is not listed nobody names, so it is not there.)
+// Rules come without Verbatim: whoever wants to record one for later reads its group
+// by itself.
 func (n *Network) Estate(ctx context.Context, subscription string) (access.Estate, error) {
 	c, err := n.in(subscription)
 	if err != nil {
@@ -97,31 +102,44 @@ func (n *Network) Estate(ctx context.Context, subscription string) (access.Estat
 			n.leaveOut(ctx, "VM", m.ID, err)
 			continue
 		}
-		out.Machines = append(out.Machines, access.Machine{VM: id, Interfaces: n.listed(ctx, id, m, v)})
+		out.Machines = append(out.Machines, n.listed(ctx, id, m, v))
+	}
+	if len(v.unlisted) > 0 {
+		n.log.WarnContext(ctx, "subnets of machines are not in the list; may we read their virtual networks?", "subnets", v.unlisted)
 	}
 	out.Members = v.members(ctx)
 	return out, nil
 }
 
-// listed are the interfaces of a machine that the lists know.
-func (n *Network) listed(ctx context.Context, vm armid.ID, m *armcompute.VirtualMachine, v *inventory) []access.Interface {
+// listed is a machine as far as the lists know it. Where the primary NIC is missing
+// there are no interfaces, or a secondary one would be taken for it.
+func (n *Network) listed(ctx context.Context, vm armid.ID, m *armcompute.VirtualMachine, v *inventory) access.Machine {
+	out := access.Machine{VM: vm}
 	ids, err := interfaceIDs(vm, m)
 	if err != nil {
 		n.log.WarnContext(ctx, "a machine has no interfaces in the report", "vm", vm, "cause", err)
+		out.Unseen = len(references(m)) > 0
 	}
-	var out []access.Interface
-	for _, id := range ids {
+	for at, id := range ids {
 		nic := v.interfaces[strings.ToLower(id)]
 		if nic == nil {
 			n.log.WarnContext(ctx, "a NIC of a machine is not in the list", "vm", vm, "nic", id)
+			out.Unseen = true
 			continue
 		}
 		i, err := v.describe(ctx, nic)
 		if err != nil {
 			n.log.WarnContext(ctx, "leaving out a NIC of a machine", "vm", vm, "error", err)
+			out.Unseen = true
 			continue
 		}
-		out = append(out, i)
+		if v.subnet(nic) == nil {
+			v.unlisted = appendID(v.unlisted, subnetOf(nic))
+			out.Unseen = true
+		}
+		if at == 0 || len(out.Interfaces) > 0 {
+			out.Interfaces = append(out.Interfaces, i)
+		}
 	}
 	return out
 }

@@ -74,10 +74,7 @@ func absent(err error) bool { return failed(err, reading).reaction() == gone }
 // primary whatever it says, because Azure leaves the mark out then (resource graph
 // samples).
 func interfaceIDs(vm armid.ID, v *armcompute.VirtualMachine) ([]string, error) {
-	var nics []*armcompute.NetworkInterfaceReference
-	if v.Properties != nil && v.Properties.NetworkProfile != nil {
-		nics = v.Properties.NetworkProfile.NetworkInterfaces
-	}
+	nics := references(v)
 	primary := pick(nics, func(r *armcompute.NetworkInterfaceReference) bool {
 		return r.Properties != nil && r.Properties.Primary != nil && *r.Properties.Primary
 	})
@@ -94,6 +91,14 @@ func interfaceIDs(vm armid.ID, v *armcompute.VirtualMachine) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// references are what a VM says of its NICs.
+func references(v *armcompute.VirtualMachine) []*armcompute.NetworkInterfaceReference {
+	if v.Properties == nil || v.Properties.NetworkProfile == nil {
+		return nil
+	}
+	return v.Properties.NetworkProfile.NetworkInterfaces
 }
 
 // pick returns the sole item or the primary one, else nil.

@@ -9,6 +9,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
+
+	"jitgate/internal/access"
 )
 
 // columns are the properties of a row. Values are string, bool or
@@ -23,14 +25,13 @@ const (
 	maxParts  = 15
 )
 
-var errTooLong = fmt.Errorf("too long for one row of %d characters", maxParts*partUnits)
-
-// setText stores text of up to 15 × 32,000 UTF-16 units. The row must be inserted
-// or replaced: merged, it could keep parts of a longer predecessor.
+// setText stores text of up to 15 × 32,000 UTF-16 units; more is ErrTooLarge. The
+// row must be inserted or replaced: merged, it could keep parts of a longer
+// predecessor.
 func (c columns) setText(name, text string) error {
 	for n := 1; ; n++ {
 		if n > maxParts {
-			return fmt.Errorf("%s is %w", name, errTooLong)
+			return fmt.Errorf("%w: %s has more than %d characters", access.ErrTooLarge, name, maxParts*partUnits)
 		}
 		end := partEnd(text)
 		c[partName(name, n)] = text[:end]

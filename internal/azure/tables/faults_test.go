@@ -179,6 +179,35 @@ func TestCreateClash(t *testing.T) {
 	wantProtection(t, s, 2, "revision 1", "revision 2")
 }
 
+// Somebody else protects another machine while we protect ours: the two share a
+// partition, and neither has to try again.
+func TestMachinesDoNotClash(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	neighbour := mustID(vmID.String() + "-2")
+	protectNeighbour := func() error {
+		_, err := other.UpdateProtection(context.Background(), neighbour, func(p *access.Protection) ([]audit.Event, error) {
+			p.Revision++
+			return []audit.Event{{Text: fmt.Sprint("neighbour ", p.Revision)}}, nil
+		})
+		return err
+	}
+	for revision := 1; revision <= 2; revision++ {
+		blows := storm(t, a, "machines", -1, protectNeighbour)
+		before := a.Counts()["transaction"]
+		if err := protectSample(t.Context(), s, revision); err != nil {
+			t.Fatal(err)
+		}
+		a.SetFaults(nil, nil)
+		if got := a.Counts()["transaction"] - before; blows.Load() != 1 || got != 2 {
+			t.Errorf("%d transactions for two machines, %d of them in between", got, blows.Load())
+		}
+	}
+	wantProtection(t, s, 2, "revision 1", "revision 2")
+	record, err := s.ProtectionEvents(t.Context(), neighbour)
+	wantRecord(t, record, err, "neighbour 1", "neighbour 2")
+}
+
 // A guard is put between the two halves of a settlement, and the other way round.
 // What was put stands, whichever was first.
 func TestSettleAgainstPutGuard(t *testing.T) {
@@ -189,6 +218,7 @@ func TestSettleAgainstPutGuard(t *testing.T) {
 	}
 	for name, settlement := range map[string]access.Settlement{
 		"guarded":  {Enforced: 1, Guarded: confirmed},
+		"let go":   {Enforced: 1, LetGo: confirmed},
 		"released": {Enforced: 1, Released: confirmed},
 	} {
 		settle := func(s *Store) error { return s.Settle(context.Background(), nsgID, settlement) }

@@ -47,10 +47,12 @@ func (s *Store) PutGuard(ctx context.Context, id armid.ID, g access.Guard) (int6
 
 // settleGuards makes the changes of the guards that are still there and have the
 // revision that was carried out. One of another revision says something else than
-// what was done.
+// what was done. Each guard is changed once, because a transaction may name a row
+// only once, and to the same end however often it is settled. A guard that is named
+// as confirmed and as hindered counts as hindered: that has it looked at again.
 func (s *Store) settleGuards(ctx context.Context, id armid.ID, settled access.Settlement) ([]change, error) {
 	var keys []string
-	for _, named := range []map[string]int{settled.Guarded, settled.Hindered, settled.Released} {
+	for _, named := range []map[string]int{settled.Guarded, settled.Hindered, settled.LetGo, settled.Released} {
 		keys = slices.AppendSeq(keys, maps.Keys(named))
 	}
 	if len(keys) == 0 {
@@ -69,13 +71,19 @@ func (s *Store) settleGuards(ctx context.Context, id armid.ID, settled access.Se
 			revision, named := confirmed[g.Key()]
 			return named && revision == g.Revision
 		}
-		switch {
-		case matches(settled.Released):
+		if matches(settled.Released) {
 			changes = append(changes, remove(found))
-		case matches(settled.Guarded) && !g.Done:
-			changes = append(changes, merge(found, columns{"Done": true}))
-		case matches(settled.Hindered) && g.Done:
-			changes = append(changes, merge(found, columns{"Done": false}))
+			continue
+		}
+		c := columns{}
+		if done := (g.Done || matches(settled.Guarded)) && !matches(settled.Hindered); done != g.Done {
+			c["Done"] = done
+		}
+		if matches(settled.LetGo) && len(g.Former) > 0 {
+			c["LetGo"] = true
+		}
+		if len(c) > 0 {
+			changes = append(changes, merge(found, c))
 		}
 	}
 	return changes, nil

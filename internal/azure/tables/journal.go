@@ -11,32 +11,41 @@ import (
 	"jitgate/internal/audit"
 )
 
-// journal keeps subjects of one kind (requests, protections), each in a partition
-// of its own: one row that says how it stands, and one for each event of its
-// record. Both are always saved together.
+// journal keeps subjects of one kind (requests, protections): for each one row that
+// says how it stands, and one for each event of its record. Both are always saved
+// together.
 type journal[T any] struct {
 	table
-	subject string // key of the row that says how it stands
-	store   func(*T) (columns, error)
-	load    func(columns) (T, error)
-	count   func(*T) *int            // where T counts the events of its record
-	keep    func(edited, stored T) T // edited, with what no change may touch as it was stored
+	store func(*T) (columns, error)
+	load  func(columns) (T, error)
+	count func(*T) *int            // where T counts the events of its record
+	keep  func(edited, stored T) T // edited, with what no change may touch as it was stored
+}
+
+// place is where the rows of one subject are: all in one partition, because a
+// transaction reaches no further.
+type place struct {
+	name      string // of the subject, for errors
+	partition string
+	row       string // key of the row that says how it stands
+	events    string // what the keys of its events begin with, and no other keys do
 }
 
 const eventPrefix = "event-"
 
-func eventRow(sequence int) string { return fmt.Sprintf("%s%06d", eventPrefix, sequence) }
+// event is the key of an event's row; key order is the order of the record.
+func (at place) event(sequence int) string { return fmt.Sprintf("%s%06d", at.events, sequence) }
 
-// read returns a subject with its row. what names it in errors.
-func (j journal[T]) read(ctx context.Context, pk, what string) (row, T, error) {
+// read returns a subject with its row.
+func (j journal[T]) read(ctx context.Context, at place) (row, T, error) {
 	var none T
-	stored, err := j.get(ctx, pk, j.subject)
+	stored, err := j.get(ctx, at.partition, at.row)
 	if err != nil {
 		return row{}, none, err
 	}
 	subject, err := j.load(stored.columns)
 	if err != nil {
-		return row{}, none, unreadable(what, err)
+		return row{}, none, unreadable(at.name, err)
 	}
 	return stored, subject, nil
 }
@@ -45,10 +54,10 @@ func (j journal[T]) read(ctx context.Context, pk, what string) (row, T, error) {
 // edit returns; without events nothing is saved. A subject that does not exist is
 // ErrNotFound, or shown to edit as fresh if that is not nil. The result is the
 // subject as it stands afterwards and whether a save was attempted.
-func (j journal[T]) update(ctx context.Context, pk, what string, fresh *T, edit func(*T) ([]audit.Event, error)) (result T, saved bool, err error) {
+func (j journal[T]) update(ctx context.Context, at place, fresh *T, edit func(*T) ([]audit.Event, error)) (result T, saved bool, err error) {
 	var save []change
-	err = contend(ctx, what, func() error {
-		stored, err := j.get(ctx, pk, j.subject)
+	err = contend(ctx, at.name, func() error {
+		stored, err := j.get(ctx, at.partition, at.row)
 		if fresh != nil && errors.Is(err, access.ErrNotFound) {
 			stored.columns, err = j.store(fresh)
 		}
@@ -56,7 +65,7 @@ func (j journal[T]) update(ctx context.Context, pk, what string, fresh *T, edit 
 			return err
 		}
 		if result, err = j.load(stored.columns); err != nil {
-			return unreadable(what, err)
+			return unreadable(at.name, err)
 		}
 		if save != nil { // the last attempt clashed
 			if ours, err := j.wrote(ctx, save); ours || err != nil {
@@ -73,7 +82,7 @@ func (j journal[T]) update(ctx context.Context, pk, what string, fresh *T, edit 
 		}
 		edited = j.keep(edited, result)
 		*j.count(&edited) = *j.count(&result) // it numbers the events
-		if save, result, err = j.changes(pk, what, stored, edited, events); err != nil {
+		if save, result, err = j.changes(at, stored, edited, events); err != nil {
 			return err
 		}
 		return j.swap(ctx, save...)
@@ -88,10 +97,10 @@ func (j journal[T]) update(ctx context.Context, pk, what string, fresh *T, edit 
 // changes makes those that save a subject with more events: an insert when stored
 // has no ETag. It numbers the events, counts them in the subject, and returns the
 // subject as it will be read back.
-func (j journal[T]) changes(pk, what string, stored row, subject T, events []audit.Event) ([]change, T, error) {
+func (j journal[T]) changes(at place, stored row, subject T, events []audit.Event) ([]change, T, error) {
 	var none T
 	fail := func(err error) ([]change, T, error) {
-		return nil, none, fmt.Errorf("%s cannot be stored: %w", what, err)
+		return nil, none, fmt.Errorf("%s cannot be stored: %w", at.name, err)
 	}
 	if len(events) >= maxChanges {
 		return fail(fmt.Errorf("%d events do not fit into one transaction", len(events)))
@@ -108,7 +117,7 @@ func (j journal[T]) changes(pk, what string, stored row, subject T, events []aud
 	}
 	mark := uuid.NewString()
 	c[markColumn] = mark
-	changes := []change{insert(pk, j.subject, c)}
+	changes := []change{insert(at.partition, at.row, c)}
 	if stored.etag != "" {
 		changes[0] = replace(stored, c)
 	}
@@ -119,7 +128,7 @@ func (j journal[T]) changes(pk, what string, stored row, subject T, events []aud
 			return fail(err)
 		}
 		c[markColumn] = mark
-		changes = append(changes, insert(pk, eventRow(e.Sequence), c))
+		changes = append(changes, insert(at.partition, at.event(e.Sequence), c))
 	}
 	return changes, saved, nil
 }
@@ -140,17 +149,16 @@ func (j journal[T]) wrote(ctx context.Context, save []change) (bool, error) {
 	return err == nil && found.columns[markColumn] == proof.columns[markColumn], err
 }
 
-// events reads the record of a partition in order; what does not exist has none.
-// what names the subject in errors.
-func (t table) events(ctx context.Context, pk, what string) ([]audit.Event, error) {
+// events reads the record of a subject in order; one that does not exist has none.
+func (t table) events(ctx context.Context, at place) ([]audit.Event, error) {
 	var events []audit.Event
-	for found, err := range t.rows(ctx, starting(pk, eventPrefix), pageSize) {
+	for found, err := range t.rows(ctx, starting(at.partition, at.events), pageSize) {
 		if err != nil {
 			return nil, err
 		}
 		e, err := readEvent(found.columns)
 		if err != nil {
-			return nil, unreadable(fmt.Sprintf("%s of %s", found.rk, what), err)
+			return nil, unreadable(fmt.Sprintf("%s of %s", found.rk, at.name), err)
 		}
 		events = append(events, e)
 	}

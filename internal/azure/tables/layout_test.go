@@ -1,7 +1,6 @@
 package tables
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/audit"
 	local "jitgate/internal/local/tables"
-	"jitgate/internal/nsg"
 )
 
 // The index is one transaction and holds all that List may ask for.
@@ -58,12 +56,6 @@ func TestRowsOfNSGs(t *testing.T) {
 	if d := cmp.Diff(want, keysOf(t, s.grants, "")); d != "" {
 		t.Errorf("rows (-want +got):\n%s", d)
 	}
-	if err := protectSample(t.Context(), s, 1); err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]string{"event-000001", "protection"}, keysOf(t, s.machines.table, "")); d != "" {
-		t.Errorf("rows (-want +got):\n%s", d)
-	}
 	numbered := slices.Clone(made)
 	numbered[0].Sequence = 7
 	if err := s.Note(t.Context(), nsgID, numbered); err != nil {
@@ -76,39 +68,6 @@ func TestRowsOfNSGs(t *testing.T) {
 	found, err := s.nsgs.get(t.Context(), nsgID.Key(), got[0])
 	if err != nil || strings.Contains(found.columns.text("Body"), "sequence") {
 		t.Errorf("a number that only reading gives is stored: %s, error %v", found.columns.text("Body"), err)
-	}
-}
-
-// More removed rules than a row holds are refused before anything is written: a
-// machine whose rules went without a copy could never be given back.
-func TestProtectionTooLong(t *testing.T) {
-	a := newAccount(t)
-	s := a.store(t)
-	removed := []nsg.Rule{{Verbatim: bytes.Repeat([]byte("x"), maxParts*partUnits)}}
-	g := sampleGuard(1)
-	g.Removed = removed
-	before := a.Counts()["transaction"]
-	if _, err := s.PutGuard(t.Context(), nsgID, g); !errors.Is(err, errTooLong) || errors.Is(err, access.ErrUnavailable) {
-		t.Errorf("error %v, want one that says so", err)
-	}
-	_, err := s.UpdateProtection(t.Context(), vmID, func(p *access.Protection) ([]audit.Event, error) {
-		p.Parts = []access.Part{{NSG: nsgID, Removed: removed}}
-		return made, nil
-	})
-	if !errors.Is(err, errTooLong) || errors.Is(err, access.ErrUnavailable) {
-		t.Errorf("error %v, want one that says so", err)
-	}
-	if got := a.Counts()["transaction"] - before; got != 0 {
-		t.Errorf("%d transactions were sent", got)
-	}
-
-	// What the service takes, it takes whole.
-	g.Removed[0].Verbatim = bytes.Repeat([]byte("é"), maxParts*partUnits-1000)
-	if _, err := s.PutGuard(t.Context(), nsgID, g); err != nil {
-		t.Fatal(err)
-	}
-	if b := wantBook(t, s, "guard 1"); !bytes.Equal(b.Guards[0].Removed[0].Verbatim, g.Removed[0].Verbatim) {
-		t.Error("the longest guard came back different")
 	}
 }
 
@@ -323,15 +282,15 @@ func TestUnreadableRows(t *testing.T) {
 			func() error { _, err := s.Request(t.Context(), sample(1).ID); return err },
 			func() error { return undertakings[1].do(t.Context(), s) },
 		}},
-		{s.requests.table, sample(1).ID, eventRow(1), []func() error{
+		{s.requests.table, sample(1).ID, requestPlace(sample(1).ID).event(1), []func() error{
 			func() error { _, err := s.Events(t.Context(), sample(1).ID); return err },
 		}},
-		{s.machines.table, vmID.Key(), protectionRow, []func() error{
+		{s.machines.table, machinesPartition, machinePlace(vmID).row, []func() error{
 			func() error { _, err := s.Protection(t.Context(), vmID); return err },
 			func() error { return protectSample(t.Context(), s, 1) },
 			func() error { return s.Protections(t.Context(), func(access.Protection) error { return nil }) },
 		}},
-		{s.machines.table, vmID.Key(), eventRow(1), []func() error{
+		{s.machines.table, machinesPartition, machinePlace(vmID).event(1), []func() error{
 			func() error { _, err := s.ProtectionEvents(t.Context(), vmID); return err },
 		}},
 		{s.nsgs, nsgID.Key(), keysOf(t, s.nsgs, eventPrefix)[0], []func() error{

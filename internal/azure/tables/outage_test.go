@@ -153,6 +153,32 @@ var undertakings = []undertaking{
 		},
 	},
 	{
+		name:    "Settle of a guard that lets go",
+		prepare: func(t *testing.T, s *Store) { putSamples(t, s); putSampleGuard(t, s) },
+		do: func(ctx context.Context, s *Store) error {
+			confirmed := map[string]int{sampleGuard(1).Key(): 1}
+			return s.Settle(ctx, nsgID, access.Settlement{Enforced: 2, Guarded: confirmed, LetGo: confirmed})
+		},
+		done: func(t *testing.T, s *Store) {
+			if b := wantBook(t, s, "1", "2", "guard 1 done let go"); b.Enforced != 2 {
+				t.Errorf("head %+v", b.Head)
+			}
+		},
+	},
+	{
+		name: "Settle of a hindered guard",
+		prepare: func(t *testing.T, s *Store) {
+			putSampleGuard(t, s)
+			if err := s.Settle(t.Context(), nsgID, access.Settlement{Enforced: 1, Guarded: map[string]int{sampleGuard(1).Key(): 1}}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do: func(ctx context.Context, s *Store) error {
+			return s.Settle(ctx, nsgID, access.Settlement{Hindered: map[string]int{sampleGuard(1).Key(): 1}})
+		},
+		done: func(t *testing.T, s *Store) { wantBook(t, s, "guard 1") },
+	},
+	{
 		name:    "Settle of a released guard",
 		prepare: putSampleGuard,
 		do: func(ctx context.Context, s *Store) error {

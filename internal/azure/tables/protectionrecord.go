@@ -29,28 +29,33 @@ type protectionBody struct {
 }
 
 type partBody struct {
-	NSG       armid.ID           `json:"nsg"`
-	Addresses []netip.Addr       `json:"addresses"`
-	Former    []coverBody        `json:"former,omitempty"`
-	Removed   []securityRuleBody `json:"removed,omitempty"`
-	FlushSet  bool               `json:"flushSet"`
-	Done      bool               `json:"done"`
-	Problem   reasonBody         `json:"problem,omitzero"`
+	NSG        armid.ID           `json:"nsg"`
+	Addresses  []netip.Addr       `json:"addresses"`
+	Interfaces []string           `json:"interfaces,omitempty"`
+	Former     []coverBody        `json:"former,omitempty"`
+	Removed    []securityRuleBody `json:"removed,omitempty"`
+	SetAside   []string           `json:"setAside,omitempty"`
+	FlushSet   bool               `json:"flushSet"`
+	Done       bool               `json:"done"`
+	Problem    reasonBody         `json:"problem,omitzero"`
 }
 
-// guardBody is the part of a guard that never changes within a revision. Done is a
-// column of its own, so that settling does not write the removed rules again, and
-// Revision, so that people see it and nothing else is read to compare it.
+// guardBody is the part of a guard that never changes within a revision. What
+// settling changes are columns of their own: Done, and LetGo, which says that Former
+// does not count any more. With the removed rules written again, five guards could
+// be more than the 4 MiB of a transaction. Revision is a column so that people see
+// it and nothing else is read to compare it.
 type guardBody struct {
-	VM        armid.ID           `json:"vm"`
-	Wanted    bool               `json:"wanted"`
-	Restore   bool               `json:"restore"`
-	Ports     []portRangeBody    `json:"ports"`
-	Addresses []netip.Addr       `json:"addresses"`
-	Former    []coverBody        `json:"former,omitempty"`
-	Removed   []securityRuleBody `json:"removed,omitempty"`
-	Flush     bool               `json:"flush"`
-	FlushSet  bool               `json:"flushSet"`
+	VM         armid.ID           `json:"vm"`
+	Wanted     bool               `json:"wanted"`
+	Restore    bool               `json:"restore"`
+	Ports      []portRangeBody    `json:"ports"`
+	Addresses  []netip.Addr       `json:"addresses"`
+	Interfaces []string           `json:"interfaces,omitempty"`
+	Former     []coverBody        `json:"former,omitempty"`
+	Removed    []securityRuleBody `json:"removed,omitempty"`
+	Flush      bool               `json:"flush"`
+	FlushSet   bool               `json:"flushSet"`
 }
 
 type portRangeBody struct {
@@ -106,8 +111,8 @@ func protectionColumns(p *access.Protection) (columns, error) {
 		VM: p.VM, Wanted: p.Wanted, Ports: convert(p.Ports, storePorts), AllInterfaces: p.AllInterfaces, Flush: p.Flush,
 		By: personBody(p.By), ChangedAt: p.ChangedAt.UTC(), Revision: p.Revision, Reason: storeReason(p.Reason), Events: p.Events,
 		Parts: convert(p.Parts, func(q access.Part) partBody {
-			return partBody{NSG: q.NSG, Addresses: q.Addresses, Former: convert(q.Former, storeCover), Removed: convert(q.Removed, storeRule),
-				FlushSet: q.FlushSet, Done: q.Done, Problem: storeReason(q.Problem)}
+			return partBody{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: convert(q.Former, storeCover), Removed: convert(q.Removed, storeRule),
+				SetAside: q.SetAside, FlushSet: q.FlushSet, Done: q.Done, Problem: storeReason(q.Problem)}
 		}),
 	})
 }
@@ -121,17 +126,17 @@ func readProtection(c columns) (access.Protection, error) {
 		VM: b.VM, Wanted: b.Wanted, Ports: convert(b.Ports, loadPorts), AllInterfaces: b.AllInterfaces, Flush: b.Flush,
 		By: access.Person(b.By), ChangedAt: b.ChangedAt, Revision: b.Revision, Reason: loadReason(b.Reason), Events: b.Events,
 		Parts: convert(b.Parts, func(q partBody) access.Part {
-			return access.Part{NSG: q.NSG, Addresses: q.Addresses, Former: convert(q.Former, loadCover), Removed: convert(q.Removed, loadRule),
-				FlushSet: q.FlushSet, Done: q.Done, Problem: loadReason(q.Problem)}
+			return access.Part{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: convert(q.Former, loadCover), Removed: convert(q.Removed, loadRule),
+				SetAside: q.SetAside, FlushSet: q.FlushSet, Done: q.Done, Problem: loadReason(q.Problem)}
 		}),
 	}, nil
 }
 
 func guardColumns(g access.Guard) (columns, error) {
-	c := columns{"VM": g.VM.String(), "Done": g.Done}
+	c := columns{"VM": g.VM.String(), "Done": g.Done, "LetGo": false}
 	c.setNumber("Revision", int64(g.Revision))
 	return c, c.setBody(guardBody{
-		VM: g.VM, Wanted: g.Wanted, Restore: g.Restore, Ports: convert(g.Ports, storePorts), Addresses: g.Addresses,
+		VM: g.VM, Wanted: g.Wanted, Restore: g.Restore, Ports: convert(g.Ports, storePorts), Addresses: g.Addresses, Interfaces: g.Interfaces,
 		Former: convert(g.Former, storeCover), Removed: convert(g.Removed, storeRule), Flush: g.Flush, FlushSet: g.FlushSet,
 	})
 }
@@ -141,9 +146,12 @@ func readGuard(c columns) (access.Guard, error) {
 	if err := c.body(&b); err != nil {
 		return access.Guard{}, err
 	}
+	if c.flag("LetGo") {
+		b.Former = nil
+	}
 	revision, err := c.number("Revision")
 	return access.Guard{
-		VM: b.VM, Revision: int(revision), Wanted: b.Wanted, Restore: b.Restore, Ports: convert(b.Ports, loadPorts), Addresses: b.Addresses,
+		VM: b.VM, Revision: int(revision), Wanted: b.Wanted, Restore: b.Restore, Ports: convert(b.Ports, loadPorts), Addresses: b.Addresses, Interfaces: b.Interfaces,
 		Former: convert(b.Former, loadCover), Removed: convert(b.Removed, loadRule), Flush: b.Flush, FlushSet: b.FlushSet,
 		Done: c.flag("Done"),
 	}, err

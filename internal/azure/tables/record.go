@@ -76,6 +76,7 @@ type openingBody struct {
 	Rules     []ruleBody   `json:"rules"`
 	Open      bool         `json:"open"`
 	Closed    bool         `json:"closed"`
+	Stuck     bool         `json:"stuck"`
 }
 
 type ruleBody struct {
@@ -134,7 +135,7 @@ func storeTarget(t access.Target) targetBody {
 			return wayBody{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
 		}),
 		Openings: convert(t.Openings, func(o access.Opening) openingBody {
-			return openingBody{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed,
+			return openingBody{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed, Stuck: o.Stuck,
 				Rules: convert(o.Rules, func(r access.PlannedRule) ruleBody { return ruleBody{r.Name, string(r.Protocol), r.Ports} })}
 		}),
 	}
@@ -164,7 +165,7 @@ func loadTarget(t targetBody) access.Target {
 			return access.Interface{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
 		}),
 		Openings: convert(t.Openings, func(o openingBody) access.Opening {
-			return access.Opening{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed,
+			return access.Opening{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed, Stuck: o.Stuck,
 				Rules: convert(o.Rules, func(r ruleBody) access.PlannedRule {
 					return access.PlannedRule{Name: r.Name, Protocol: nsg.Protocol(r.Protocol), Ports: r.Ports}
 				})}

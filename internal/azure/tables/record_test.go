@@ -3,6 +3,7 @@ package tables
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -32,7 +33,7 @@ func TestStoredForm(t *testing.T) {
 	target.Ways = []access.Interface{{ID: nicID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, NSGs: []armid.ID{nsgID}, Public: true,
 		Network: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, ASGs: []string{"asg"}}}
 	target.ExpiresAt, target.OpenedAt, target.EndedAt = noon.Add(time.Hour), noon, noon.Add(1)
-	target.Openings = []access.Opening{{NSG: nsgID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Open: true, Closed: true,
+	target.Openings = []access.Opening{{NSG: nsgID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Open: true, Closed: true, Stuck: true,
 		Rules: []access.PlannedRule{{Name: "rule", Protocol: nsg.TCP, Ports: []uint16{22}}}}}
 	c, err := requestColumns(&r)
 	if err != nil {
@@ -45,7 +46,7 @@ func TestStoredForm(t *testing.T) {
 			"reasonCode":"nsg_full","reasonSentence":"Full.","warning":{"code":"nsg_full","sentence":"Nearly."},"policy":"scope version 3",
 			"expiresAt":"2026-03-01T13:00:00Z","openedAt":"2026-03-01T12:00:00Z","endedAt":"2026-03-01T12:00:00.000000001Z",
 			"ways":[{"id":"`+nicID.String()+`","addresses":["10.0.0.4"],"nsgs":["`+nsgID.String()+`"],"public":true,"firewall":false,"network":["10.0.0.0/8"],"asgs":["asg"]}],
-			"openings":[{"nsg":"`+nsgID.String()+`","addresses":["10.0.0.4"],"rules":[{"name":"rule","protocol":"Tcp","ports":[22]}],"open":true,"closed":true}]}],
+			"openings":[{"nsg":"`+nsgID.String()+`","addresses":["10.0.0.4"],"rules":[{"name":"rule","protocol":"Tcp","ports":[22]}],"open":true,"closed":true,"stuck":true}]}],
 		"events":2}}`)
 
 	c, err = eventColumns(audit.Event{Sequence: 2, At: noon, Kind: audit.RuleCreated, Actor: "o", Name: "n", VM: "v", NSG: "g", Rule: "r", Policy: "p", Text: "t"})
@@ -84,22 +85,22 @@ func TestStoredFormOfProtection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantColumns(t, c, `{"VM":"`+vmID.String()+`","Revision":"3","Done":true,"Body":
+	wantColumns(t, c, `{"VM":"`+vmID.String()+`","Revision":"3","Done":true,"LetGo":false,"Body":
 		{"vm":"`+vmID.String()+`","wanted":false,"restore":true,"ports":`+wantPorts+`,"addresses":`+wantAddresses+`,
 		"former":[{"ports":`+wantPorts+`,"addresses":`+wantAddresses+`}],"removed":[`+wantRule+`],"flush":false,"flushSet":true}}`)
 
 	p := access.Protection{VM: vmID, Wanted: true, Ports: ports, AllInterfaces: true, By: person, ChangedAt: noon, Revision: 3,
 		Reason: access.Reason{Code: access.VMNotFound, Sentence: "Gone."}, Events: 2,
-		Parts: []access.Part{{NSG: nsgID, Addresses: addresses, Former: g.Former, Removed: g.Removed, FlushSet: true, Done: true,
+		Parts: []access.Part{{NSG: nsgID, Addresses: addresses, Interfaces: []string{nicID.String()}, Former: g.Former, Removed: g.Removed, SetAside: []string{"open"}, FlushSet: true, Done: true,
 			Problem: access.Reason{Code: access.NSGFull, Sentence: "Full."}}}}
 	if c, err = protectionColumns(&p); err != nil {
 		t.Fatal(err)
 	}
-	wantColumns(t, c, `{"VM":"`+vmID.String()+`","State":"Protected","ChangedAt":"2026-03-01T12:00:00Z","Body":
+	wantColumns(t, c, `{"VM":"`+vmID.String()+`","State":"Blocked","ChangedAt":"2026-03-01T12:00:00Z","Body":
 		{"vm":"`+vmID.String()+`","wanted":true,"ports":`+wantPorts+`,"allInterfaces":true,"flush":false,
 		"by":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},"changedAt":"2026-03-01T12:00:00Z","revision":3,
-		"parts":[{"nsg":"`+nsgID.String()+`","addresses":`+wantAddresses+`,"former":[{"ports":`+wantPorts+`,"addresses":`+wantAddresses+`}],
-			"removed":[`+wantRule+`],"flushSet":true,"done":true,"problem":{"code":"nsg_full","sentence":"Full."}}],
+		"parts":[{"nsg":"`+nsgID.String()+`","addresses":`+wantAddresses+`,"interfaces":["`+nicID.String()+`"],"former":[{"ports":`+wantPorts+`,"addresses":`+wantAddresses+`}],
+			"removed":[`+wantRule+`],"setAside":["open"],"flushSet":true,"done":true,"problem":{"code":"nsg_full","sentence":"Full."}}],
 		"reason":{"code":"vm_not_found","sentence":"Gone."},"events":2}}`)
 }
 
@@ -268,7 +269,7 @@ func TestLongText(t *testing.T) {
 			t.Fatal("the text came back different")
 		}
 	})
-	if err := (columns{}).setText("Body", strings.Repeat("x", maxParts*partUnits+1)); err == nil {
-		t.Error("text beyond what a row holds was accepted")
+	if err := (columns{}).setText("Body", strings.Repeat("x", maxParts*partUnits+1)); !errors.Is(err, access.ErrTooLarge) {
+		t.Errorf("text beyond what a row holds: error %v, want ErrTooLarge", err)
 	}
 }

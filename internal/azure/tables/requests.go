@@ -14,7 +14,7 @@ const requestRow = "request"
 
 func requestsIn(t table) journal[access.Request] {
 	return journal[access.Request]{
-		table: t, subject: requestRow, store: requestColumns, load: readRequest,
+		table: t, store: requestColumns, load: readRequest,
 		count: func(r *access.Request) *int { return &r.Events },
 		keep: func(edited, stored access.Request) access.Request {
 			edited.ID, edited.CreatedAt = stored.ID, stored.CreatedAt // keys and index are made of them
@@ -27,7 +27,11 @@ func requestsIn(t table) journal[access.Request] {
 // last part too. Anything else comes from a caller's imagination.
 var idForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
-func requestName(id string) string { return "request " + id }
+// requestPlace gives each request a partition of its own: they come by the
+// thousand, and nobody reads a range of them.
+func requestPlace(id string) place {
+	return place{name: "request " + id, partition: id, row: requestRow, events: eventPrefix}
+}
 
 // InsertRequest implements [access.Store]. The index rows go first: one without a
 // request is skipped by every reader, whereas a request without its index rows
@@ -38,7 +42,7 @@ func (s *Store) InsertRequest(ctx context.Context, r access.Request, events []au
 		return fmt.Errorf("request %s cannot be stored: %w", r.ID, err)
 	}
 	r.Events = 0
-	save, _, err := s.requests.changes(r.ID, requestName(r.ID), row{}, r, events)
+	save, _, err := s.requests.changes(requestPlace(r.ID), row{}, r, events)
 	if err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func (s *Store) request(ctx context.Context, id string) (row, access.Request, er
 	if !idForm.MatchString(id) {
 		return row{}, access.Request{}, noSuchRequest(id)
 	}
-	return s.requests.read(ctx, id, requestName(id))
+	return s.requests.read(ctx, requestPlace(id))
 }
 
 func noSuchRequest(id string) error { return fmt.Errorf("request %.64q: %w", id, access.ErrNotFound) }
@@ -80,7 +84,7 @@ func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.
 	if !idForm.MatchString(id) {
 		return access.Request{}, noSuchRequest(id)
 	}
-	result, saved, err := s.requests.update(ctx, id, requestName(id), nil, edit)
+	result, saved, err := s.requests.update(ctx, requestPlace(id), nil, edit)
 	if saved && result.Finished() {
 		s.dropIndex(ctx, openPrefix+indexSuffix(&result))
 	}
@@ -92,7 +96,8 @@ func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.
 // it evaluated, was accepted after all: it stays, and an error says so.
 func (s *Store) WithdrawRequest(ctx context.Context, id string) error {
 	var gone access.Request
-	err := contend(ctx, requestName(id), func() error {
+	at := requestPlace(id)
+	err := contend(ctx, at.name, func() error {
 		stored, r, err := s.request(ctx, id)
 		if err != nil {
 			return err
@@ -106,7 +111,7 @@ func (s *Store) WithdrawRequest(ctx context.Context, id string) error {
 		// The ETag of the request row guards its events: none is added without it.
 		changes := []change{remove(stored)}
 		for n := range r.Events {
-			changes = append(changes, removeAny(id, eventRow(n+1)))
+			changes = append(changes, removeAny(id, at.event(n+1)))
 		}
 		return s.requests.swap(ctx, changes...)
 	})
@@ -131,5 +136,5 @@ func (s *Store) Events(ctx context.Context, id string) ([]audit.Event, error) {
 	if !idForm.MatchString(id) {
 		return nil, nil
 	}
-	return s.requests.events(ctx, id, requestName(id))
+	return s.requests.events(ctx, requestPlace(id))
 }

@@ -50,6 +50,7 @@ func sampleGuard(revision int) access.Guard {
 	return access.Guard{
 		VM: vmID, Revision: revision, Wanted: true, Ports: []nsg.PortRange{{Protocol: nsg.TCP, First: 22, Last: 22}},
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Removed: []nsg.Rule{{Name: "open", Verbatim: []byte("{}")}},
+		Former: []nsg.Cover{{Ports: []nsg.PortRange{{Protocol: nsg.TCP, First: 80, Last: 80}}}},
 	}
 }
 
@@ -181,6 +182,9 @@ func wantBook(t *testing.T, s *Store, want ...string) access.Book {
 		text := fmt.Sprint("guard ", g.Revision)
 		if g.Done {
 			text += " done"
+		}
+		if len(g.Former) == 0 {
+			text += " let go"
 		}
 		got = append(got, text)
 	}

@@ -2,33 +2,49 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"jitgate/internal/api"
 	"jitgate/internal/cli"
 	"jitgate/internal/local"
 )
 
+// terminal is where one person types commands.
+type terminal struct {
+	*testing.T
+	env  map[string]string
+	talk string // stderr of the last command
+}
+
+func newTerminal(t *testing.T, stack *local.Stack) *terminal {
+	return &terminal{T: t, env: map[string]string{
+		"JITGATE_URL": stack.Env["JITGATE_URL"], "JITGATE_ENTRA_URL": stack.Env["JITGATE_ENTRA_URL"], "JITGATE_CONFIG_DIR": t.TempDir(),
+	}}
+}
+
+// run runs a command that must end with an exit code, and returns its stdout.
+func (c *terminal) run(want int, line string) string {
+	c.Helper()
+	var out, talk bytes.Buffer
+	app := cli.App{Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk, Getenv: func(name string) string { return c.env[name] }}
+	if code := app.Run(c.Context()); code != want {
+		c.Fatalf("jitgate %s: exit code %d, want %d\n%s%s", line, code, want, &out, &talk)
+	}
+	c.talk = talk.String()
+	return out.String()
+}
+
 // TestCommandLine lives through the main job with the commands a person would type.
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	stack := start(t, local.Options{})
-	config := t.TempDir()
-	env := map[string]string{
-		"JITGATE_URL": stack.Env["JITGATE_URL"], "JITGATE_ENTRA_URL": stack.Env["JITGATE_ENTRA_URL"], "JITGATE_CONFIG_DIR": config,
-	}
-	run := func(want int, line string) string {
-		t.Helper()
-		var out, talk bytes.Buffer
-		app := cli.App{Args: strings.Fields(line), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &talk, Getenv: func(name string) string { return env[name] }}
-		if code := app.Run(t.Context()); code != want {
-			t.Fatalf("jitgate %s: exit code %d, want %d\n%s%s", line, code, want, &out, &talk)
-		}
-		return out.String() + talk.String()
-	}
+	run := newTerminal(t, stack).run
 	policy, err := filepath.Abs("../../../docs/examples/demo-policy.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -61,4 +77,87 @@ func TestCommandLine(t *testing.T) {
 	run(0, "revoke "+id+" --wait")
 	run(5, "revoke "+id)
 	probe(t, stack, "web01", inside, "Deny")
+}
+
+// TestCommandLineProtects is what an administrator types who finds an open machine.
+func TestCommandLineProtects(t *testing.T) {
+	t.Parallel()
+	stack := start(t, local.Options{})
+	c := newTerminal(t, stack)
+	before := groupJSON(t, stack, "nsg-open01")
+	says := func(text string, parts ...string) {
+		t.Helper()
+		for _, part := range parts {
+			if !strings.Contains(text, part) {
+				t.Errorf("%q is not said:\n%s", part, text)
+			}
+		}
+	}
+
+	c.run(0, "login --as alice")
+	c.run(3, "report")
+	c.run(3, "protect open01")
+	c.run(0, "login --as carol")
+	says(c.run(2, "report"), "open01", "allow-ssh")
+	open := reported(t, c.run(2, "report -o csv"), "open01", "22")
+	for column, want := range map[string]string{"closed": "false", "protected": "false", "state": "Unprotected", "address": "10.20.1.5", "protocol": "TCP", "internet": "open", "portProtected": "false"} {
+		if open[column] != want {
+			t.Errorf("report, %s: %q, want %q", column, open[column], want)
+		}
+	}
+
+	says(c.run(0, "protect open01 --what-if"), "allow-ssh", "jitgate-deny-", "remove", "add")
+	says(c.talk, "nothing was changed")
+	if now := groupJSON(t, stack, "nsg-open01"); now != before {
+		t.Errorf("--what-if changed the NSG:\n%s", cmp.Diff(before, now))
+	}
+	probe(t, stack, "open01", stranger, "Allow")
+	c.run(5, "unprotect open01")
+	c.run(4, "protect nowhere01")
+	c.run(5, "protect lone01 --wait")
+	says(c.talk, "no_nsg")
+	c.run(64, "protect twin01") // of which there are two
+
+	says(c.run(0, "protect open01 --wait"), "Protected", "allow-ssh")
+	probe(t, stack, "open01", stranger, "Deny")
+	says(c.run(0, "explain --vm open01 --port 22 --source "+stranger), "deny", "jitgate-deny-")
+	var e api.Explanation
+	if err := json.Unmarshal([]byte(c.run(0, "explain --vm open01 --port 22 --source "+stranger+" -o json")), &e); err != nil || e.Verdict != "deny" || len(e.Ways) != 1 {
+		t.Errorf("explain: %+v, %v", e, err)
+	}
+	says(c.run(0, "machines show open01"), "Protected", "10.20.1.5", "allow-ssh (300)")
+	says(c.run(0, "machines events open01"), "machine.protected", "rule.set-aside")
+	closed := reported(t, c.run(2, "report -o csv"), "open01", "22") // others are open still
+	for column, want := range map[string]string{"closed": "true", "protected": "true", "state": "Protected", "internet": "closed", "network": "closed", "portProtected": "true", "findings": ""} {
+		if closed[column] != want {
+			t.Errorf("report of the protected machine, %s: %q, want %q", column, closed[column], want)
+		}
+	}
+
+	says(c.run(0, "unprotect open01 --wait"), "Unprotected", "allow-ssh")
+	if now := groupJSON(t, stack, "nsg-open01"); now != before {
+		t.Errorf("what came back (-before +now):\n%s", cmp.Diff(before, now))
+	}
+	says(c.run(0, "explain --vm open01 --port 22 --source "+stranger), "allow", "allow-ssh")
+}
+
+// reported reads a report as CSV, as a spreadsheet would, and returns the line about
+// a machine and ports by column.
+func reported(t *testing.T, text, vm, ports string) map[string]string {
+	t.Helper()
+	lines, err := csv.NewReader(strings.NewReader(text)).ReadAll() // wants as many cells in each line
+	if err != nil || len(lines) < 2 {
+		t.Fatalf("report -o csv: %v in\n%s", err, text)
+	}
+	for _, cells := range lines[1:] {
+		line := map[string]string{}
+		for i, column := range lines[0] {
+			line[column] = cells[i]
+		}
+		if line["name"] == vm && line["ports"] == ports {
+			return line
+		}
+	}
+	t.Fatalf("no line about %s and %s in\n%s", vm, ports, text)
+	return nil
 }

@@ -24,6 +24,14 @@ const (
 	inside = "203.0.113.7"
 )
 
+func vmID(name string) string { return group + "/providers/Microsoft.Compute/virtualMachines/" + name }
+func nsgID(name string) string {
+	return group + "/providers/Microsoft.Network/networkSecurityGroups/" + name
+}
+func nicID(name string) string {
+	return group + "/providers/Microsoft.Network/networkInterfaces/" + name
+}
+
 // appRoot is the staged app folder, built once.
 var appRoot string
 
@@ -92,7 +100,7 @@ func as(stack *local.Stack, name string) *client.Client {
 
 func ask(vm, duration string) api.NewRequest {
 	return api.NewRequest{
-		Targets: []api.NewTarget{{VM: group + "/providers/Microsoft.Compute/virtualMachines/" + vm, Ports: []api.Port{{Port: 22, Protocol: "TCP"}}}},
+		Targets: []api.NewTarget{{VM: vmID(vm), Ports: []api.Port{{Port: 22, Protocol: "TCP"}}}},
 		Source:  inside, Duration: duration, Justification: "INC-1042",
 	}
 }
@@ -106,22 +114,33 @@ func create(t *testing.T, c *client.Client, in api.NewRequest) api.Request {
 	return r
 }
 
-// await polls faster than the server asks for until the request is in a state that
-// done accepts.
-func await(ctx context.Context, c *client.Client, id string, done func(api.Request) bool) (api.Request, error) {
+// until looks again and again, faster than the server asks for, until a look finds
+// nothing wrong.
+func until(ctx context.Context, look func() error) error {
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		r, _, err := c.Get(ctx, id)
-		if err == nil && done(r) {
-			return r, nil
+		err := look()
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return r, fmt.Errorf("request %s stayed %s (%+v): %w", id, r.State, r.Targets, errors.Join(err, ctx.Err()))
+			return errors.Join(err, ctx.Err())
 		case <-tick.C:
 		}
 	}
+}
+
+// await waits until the request is in a state that done accepts.
+func await(ctx context.Context, c *client.Client, id string, done func(api.Request) bool) (r api.Request, err error) {
+	err = until(ctx, func() (err error) {
+		if r, _, err = c.Get(ctx, id); err == nil && !done(r) {
+			err = fmt.Errorf("request %s stays %s (%+v)", id, r.State, r.Targets)
+		}
+		return err
+	})
+	return r, err
 }
 
 func waitFor(t *testing.T, c *client.Client, id, state string) api.Request {
@@ -137,13 +156,57 @@ func waitFor(t *testing.T, c *client.Client, id, state string) api.Request {
 
 func probe(t *testing.T, stack *local.Stack, vm, source, want string) {
 	t.Helper()
-	answer, err := stack.ARM.Probe(arm.Packet{VM: vm, Source: netip.MustParseAddr(source), Port: 22, Protocol: "Tcp"})
+	probeTo(t, stack, vm, netip.Addr{}, source, want)
+}
+
+// probeTo sends to one of the machine's addresses; zero means its primary one.
+func probeTo(t *testing.T, stack *local.Stack, vm string, to netip.Addr, source, want string) {
+	t.Helper()
+	answer, err := stack.ARM.Probe(arm.Packet{VM: vm, To: to, Source: netip.MustParseAddr(source), Port: 22, Protocol: "Tcp"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if answer.Access != want {
 		t.Errorf("%s → %s:22 is %s (%s), want %s", source, vm, answer.Access, answer.Reason, want)
 	}
+}
+
+// quiet waits until every message that was sent is settled. Queue "nsgs" is looked
+// at last: work on "requests" nudges NSGs before it is done.
+func quiet(t *testing.T, stack *local.Stack) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := until(ctx, func() error {
+		for _, queue := range []string{"requests", "nsgs"} {
+			if c, err := stack.ServiceBus.Count(queue); err != nil || c.Active+c.Locked > 0 {
+				return errors.Join(err, fmt.Errorf("queue %s is not empty: %+v", queue, c))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sweep(t *testing.T, stack *local.Stack) {
+	t.Helper()
+	if err := stack.Host.Trigger(t.Context(), "sweep"); err != nil {
+		t.Fatalf("sweep: %v", err)
+	}
+	quiet(t, stack)
+}
+
+// groupJSON is all that somebody can set in an NSG, in a text that differs when any
+// of it does.
+func groupJSON(t *testing.T, stack *local.Stack, nsg string) string {
+	t.Helper()
+	text, err := stack.ARM.GroupJSON(nsgID(nsg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func nsgWrites(stack *local.Stack) int {

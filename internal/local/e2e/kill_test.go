@@ -170,7 +170,7 @@ func TestKilledBetweenAnyTwoSteps(t *testing.T) {
 				waitFor(t, alice, id, "Revoked")
 				probe(t, stack, "app01", inside, "Deny")
 				for _, nsg := range []string{"nsg-app01", "nsg-app-subnet"} {
-					if rules := ours(stack, group+"/providers/Microsoft.Network/networkSecurityGroups/"+nsg); len(rules) > 0 {
+					if rules := ours(stack, nsgID(nsg)); len(rules) > 0 {
 						t.Errorf("killed at %q: %s still holds %v", where, nsg, rules)
 					}
 				}

@@ -77,7 +77,7 @@ func foreignRules(t *testing.T, stack *local.Stack) string {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range []string{"nsg-web01", "nsg-data", "nsg-app-subnet", "nsg-app01", "nsg-open01", "nsg-fleet"} {
-		id := group + "/providers/Microsoft.Network/networkSecurityGroups/" + name
+		id := nsgID(name)
 		for _, rule := range stack.ARM.RuleNames(id) {
 			if strings.HasPrefix(rule, "jitgate-") {
 				continue
@@ -164,7 +164,7 @@ func TestForgedRepeatedAndReorderedMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	nsg := armid.MustParse(group + "/providers/Microsoft.Network/networkSecurityGroups/nsg-web01")
+	nsg := armid.MustParse(nsgID("nsg-web01"))
 	enforce := func() { send("nsgs", nsg.Key(), `{"nsg":"`+nsg.String()+`"}`) }
 
 	enforce() // before there is anything
