@@ -54,26 +54,33 @@ func Expose(from Space, to netip.Addr, asked PortRange, s Surroundings, groups .
 	for i, g := range groups {
 		filters[i] = g.filter(to, asked, &s)
 	}
-	var certain, possible []span
+	sources := newAtoms(space, filters)
+	for _, f := range filters {
+		for _, c := range f {
+			c.certain, c.possible = sources.within(c.sure), sources.within(union(c.sure, c.perhaps))
+		}
+	}
+	whole, certain, possible := sources.within(space), sources.none(), sources.none()
 	ways := distinctWays(asked, filters)
 	for _, matching := range ways {
-		p := follow(space, filters, matching)
-		certain, possible = union(certain, p.certain), union(possible, p.possible)
+		p := follow(whole, filters, matching)
+		certain.add(p.certain)
+		possible.add(p.possible)
 	}
 
-	e := Exposure{Reach: Partly, Allowed: prefixes(certain)}
+	e := Exposure{Reach: Partly, Allowed: prefixes(sources.spans(certain))}
 	switch {
-	case len(possible) == 0:
+	case possible.empty():
 		e.Reach = Shut
-	case len(certain) == 0:
+	case certain.empty():
 		e.Reach = Unsure
-	case len(subtract(space, certain)) == 0:
+	case whole.without(certain).empty():
 		e.Reach = Open
 	}
 	// Followed once more and not kept: of a large group and many ports, the pieces
 	// would fill the memory.
 	for _, matching := range ways {
-		follow(space, filters, matching).mark(e.Reach, space, certain)
+		follow(whole, filters, matching).mark(e.Reach, whole, certain)
 	}
 	for i, f := range filters {
 		for _, r := range f {
@@ -107,6 +114,8 @@ type candidate struct {
 	runs          []ports
 	oddPorts      bool // some of its ports cannot be read
 	sure, perhaps []span
+	certain       atomSet // of sure
+	possible      atomSet // of sure and perhaps
 	// What it turned out to be:
 	decides, unsettles bool
 }
@@ -227,99 +236,103 @@ func (c *candidate) matchesCell(at cell) Match {
 // piece is the part of a space that a rule speaks of before any judged one did.
 type piece struct {
 	rule *candidate
-	set  []span
+	set  atomSet
 }
 
 // outcome is what one group does in one cell.
 type outcome struct {
 	decided  []piece // by the rules that can be judged
 	unjudged []piece // set may overlap with others: a rule that was passed over
-	allowed  []span  // as Decide has it, with the unjudged passed over
-	certain  []span  // allowed whatever the unjudged rules do
-	possible []span  // allowed if the unjudged rules do their worst
+	allowed  atomSet // as Decide has it, with the unjudged passed over
+	certain  atomSet // allowed whatever the unjudged rules do
+	possible atomSet // allowed if the unjudged rules do their worst
 }
 
 // judge walks the rules once. What an unjudged rule may do is reckoned from
 // there: one that denies can only take away from what a later one allows, one
 // that allows only add to it.
-func (f filter) judge(space []span, matching string) outcome {
-	var o outcome
-	var allow, mayAllow, mayDeny []span
-	rest := space
+func (f filter) judge(space atomSet, matching string) outcome {
+	rest, none := slices.Clone(space), make(atomSet, len(space))
+	o := outcome{allowed: slices.Clone(none)}
+	mayAllow, mayDeny := slices.Clone(none), slices.Clone(none)
 	for i, c := range f {
-		if len(rest) == 0 {
+		if rest.empty() {
 			break
 		}
 		m := Match(matching[i])
 		if m == No {
 			continue
 		}
-		sure, perhaps := c.sure, c.perhaps
+		sure := c.certain
 		if m == Unknown {
-			sure, perhaps = nil, union(sure, perhaps)
+			sure = none
 		}
-		if set := intersect(rest, perhaps); len(set) > 0 {
+		if !rest.meets(c.possible) {
+			continue
+		}
+		set := rest.and(c.possible).without(sure)
+		if !set.empty() {
 			o.unjudged = append(o.unjudged, piece{c, set})
 			if c.Access.is(Allow) {
-				mayAllow = append(mayAllow, set...)
+				mayAllow.add(set)
 			} else {
-				mayDeny = append(mayDeny, set...)
+				mayDeny.add(set)
 			}
 		}
-		if set := intersect(rest, sure); len(set) > 0 {
+		if set := rest.and(sure); !set.empty() {
 			o.decided = append(o.decided, piece{c, set})
 			if c.Access.is(Allow) {
-				allow = append(allow, set...)
+				o.allowed.add(set)
 			}
-			rest = subtract(rest, set)
+			rest = rest.without(set)
 		}
 	}
-	o.allowed = merge(allow)
-	o.certain = subtract(o.allowed, merge(mayDeny))
-	o.possible = union(o.allowed, merge(mayAllow))
+	o.certain = o.allowed.without(mayDeny)
+	mayAllow.add(o.allowed)
+	o.possible = mayAllow
 	return o
 }
 
 // path is the outcomes of all groups in one cell.
 type path struct {
 	outcomes          []outcome
-	certain, possible []span
+	certain, possible atomSet
 }
 
-func follow(space []span, filters []filter, matching string) path {
+func follow(space atomSet, filters []filter, matching string) path {
 	p := path{certain: space, possible: space}
 	for _, f := range filters {
 		o := f.judge(space, matching[:len(f)])
 		matching = matching[len(f):]
 		p.outcomes = append(p.outcomes, o)
-		p.certain, p.possible = intersect(p.certain, o.certain), intersect(p.possible, o.possible)
+		p.certain, p.possible = p.certain.and(o.certain), p.possible.and(o.possible)
 	}
 	return p
 }
 
 // mark marks the rules that Exposure is to name.
-func (p path) mark(reach Reach, space, certain []span) {
+func (p path) mark(reach Reach, space, certain atomSet) {
 	switch reach {
 	case Open, Partly:
 		p.markAllowing(p.certain)
 	case Shut:
-		p.markDenying(space, func(o outcome) []span { return o.possible })
+		p.markDenying(space, func(o outcome) atomSet { return o.possible })
 	case Unsure:
 		through := p.possible
 		for _, o := range p.outcomes {
-			through = intersect(through, o.allowed)
+			through = through.and(o.allowed)
 		}
 		p.markAllowing(through)
-		p.markDenying(subtract(p.possible, through), func(o outcome) []span { return o.allowed })
+		p.markDenying(p.possible.without(through), func(o outcome) atomSet { return o.allowed })
 	}
-	p.markUnjudged(subtract(p.possible, certain))
+	p.markUnjudged(p.possible.without(certain))
 }
 
 // markAllowing marks the rules that allow any of these sources.
-func (p path) markAllowing(sources []span) {
+func (p path) markAllowing(sources atomSet) {
 	for _, o := range p.outcomes {
 		for _, d := range o.decided {
-			if d.rule.Access.is(Allow) && overlap(d.set, sources) {
+			if d.rule.Access.is(Allow) && d.set.meets(sources) {
 				d.rule.decides = true
 			}
 		}
@@ -328,30 +341,30 @@ func (p path) markAllowing(sources []span) {
 
 // markDenying marks the rules that stop any of these sources, each source in the
 // first group that does not let it pass.
-func (p path) markDenying(sources []span, passing func(outcome) []span) {
+func (p path) markDenying(sources atomSet, passing func(outcome) atomSet) {
 	for _, o := range p.outcomes {
-		stopped := subtract(sources, passing(o))
+		stopped := sources.without(passing(o))
 		for _, d := range o.decided {
-			if !d.rule.Access.is(Allow) && overlap(d.set, stopped) {
+			if !d.rule.Access.is(Allow) && d.set.meets(stopped) {
 				d.rule.decides = true
 			}
 		}
-		sources = subtract(sources, stopped)
+		sources = sources.without(stopped)
 	}
 }
 
 // markUnjudged marks the rules that would change what is decided about any of
 // these sources.
-func (p path) markUnjudged(sources []span) {
+func (p path) markUnjudged(sources atomSet) {
 	for _, o := range p.outcomes {
 		for _, u := range o.unjudged {
-			set := intersect(u.set, sources)
+			set := u.set.and(sources)
 			if u.rule.Access.is(Allow) {
-				set = subtract(set, o.allowed)
+				set = set.without(o.allowed)
 			} else {
-				set = intersect(set, o.allowed)
+				set = set.and(o.allowed)
 			}
-			if len(set) > 0 {
+			if !set.empty() {
 				u.rule.unsettles = true
 			}
 		}

@@ -335,18 +335,25 @@ func TestExposures(t *testing.T) {
 
 func BenchmarkExpose(b *testing.B) {
 	g, _ := crowded(b)
+	// Wide port ranges that all overlap: every few ports meet other rules.
+	wide := Group{Defaults: defaults()}
+	for i := range MaxRules {
+		wide.Rules = append(wide.Rules, in(fmt.Sprint("wide-", i), 100+i, []Access{Allow, Deny}[i/7%2], []Protocol{TCP, UDP, AnyProtocol}[i%3],
+			fmt.Sprintf("198.18.%d.0/25 100.64.%d.%d", i*37%256, i/256, i%256), "*", fmt.Sprintf("%d-%d", i*30, i*30+30000)))
+	}
 	internet, to := Internet(home), machine
 	for _, c := range []struct {
 		what  string
 		asked PortRange
-	}{{"one port", PortRange{TCP, 22, 22}}, {"all ports", PortRange{AnyProtocol, 0, 65535}}} {
+		g     Group
+	}{{"one port", PortRange{TCP, 22, 22}, g}, {"all ports", PortRange{AnyProtocol, 0, 65535}, g}, {"wide ranges", PortRange{AnyProtocol, 0, 65535}, wide}} {
 		b.Run(c.what, func(b *testing.B) {
-			if e := Expose(internet, to, c.asked, home, g); e.Reach != Partly {
+			if e := Expose(internet, to, c.asked, home, c.g); e.Reach != Partly {
 				b.Fatal(e)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				Expose(internet, to, c.asked, home, g)
+				Expose(internet, to, c.asked, home, c.g)
 			}
 		})
 	}

@@ -138,8 +138,6 @@ func intersect(a, b []span) []span {
 	return common
 }
 
-func overlap(a, b []span) bool { return len(intersect(a, b)) > 0 }
-
 // subtract gives what of a is not in b.
 func subtract(a, b []span) []span {
 	if len(b) == 0 {
