@@ -19,7 +19,7 @@ func (b *Book) live(now time.Time) []Grant {
 func (b *Book) desired(g nsg.Group, open []Grant) nsg.Desired {
 	d := nsg.Desired{Open: wants(open), Flush: b.flush()}
 	for _, guard := range b.Guards {
-		back, hindered := b.back(guard)
+		back, hindered := b.back(guard, g)
 		switch {
 		case guard.Wanted, hindered.Code != "":
 			d.Closed = append(d.Closed, guard.cover())
@@ -54,15 +54,23 @@ func (g Guard) away(group nsg.Group) []nsg.Rule {
 	return remove
 }
 
-// back are the rules that return when a guard is taken back. One that would open
-// another protected machine stays away while that machine has it on its own
-// account; if it has not, nothing is taken back.
-func (b *Book) back(g Guard) ([]nsg.Rule, Reason) {
-	if g.Wanted || !g.Restore {
+// back are the rules that return when a guard is taken back: all that it removed,
+// or, for a machine that is gone, those that it only held for others. One that would
+// open another protected machine stays away while that machine has it on its own
+// account; if it has not, nothing is taken back. What stands again is not asked about.
+func (b *Book) back(g Guard, group nsg.Group) ([]nsg.Rule, Reason) {
+	if g.Wanted {
 		return nil, Reason{}
 	}
 	var out []nsg.Rule
 	for _, r := range g.Removed {
+		if !g.Restore && !slices.Contains(g.Held, r.Name) {
+			continue
+		}
+		if group.Stands(r) {
+			out = append(out, r)
+			continue
+		}
 		keeper := -1
 		for i, o := range b.Guards {
 			if o.Key() == g.Key() || !o.Wanted || !r.OpensFor(o.cover()) {

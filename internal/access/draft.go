@@ -173,6 +173,13 @@ func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities ma
 			return draft{}, err
 		}
 	}
+	for _, w := range d.Warnings {
+		for name := range priorities {
+			if w.Code == RuleStaysAway && strings.EqualFold(w.Rule, name) {
+				return draft{}, refuse(PriorityInvalid, "priorities."+clip(name), w.Sentence+" Give it another priority then.")
+			}
+		}
+	}
 	return d, s.judge(ctx, &d, ways, views, p, old)
 }
 
@@ -234,9 +241,21 @@ func sameWish(old, next *Protection) bool {
 	return old.Wanted && old.Flush == next.Flush && old.AllInterfaces == next.AllInterfaces && old.Reason == next.Reason &&
 		samePorts(old.Ports, next.Ports) &&
 		slices.EqualFunc(old.Parts, next.Parts, func(a, b Part) bool {
-			return a.NSG.Equal(b.NSG) && sameSet(a.Addresses, b.Addresses) &&
+			return a.NSG.Equal(b.NSG) && sameSet(a.Addresses, b.Addresses) && sameIDs(a.Interfaces, b.Interfaces) &&
 				slices.EqualFunc(a.Removed, b.Removed, func(x, y nsg.Rule) bool { return x.Priority == y.Priority && x.SameMeaning(y) })
 		})
+}
+
+// sameIDs compares ARM ids, which Azure gives in several cases.
+func sameIDs(a, b []string) bool {
+	lower := func(ids []string) []string {
+		out := make([]string, len(ids))
+		for i, id := range ids {
+			out[i] = strings.ToLower(id)
+		}
+		return out
+	}
+	return sameSet(lower(a), lower(b))
 }
 
 func samePorts(a, b []nsg.PortRange) bool { return sameSet(a, b) }

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
@@ -29,6 +30,9 @@ func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
 	for _, r := range plan.Put {
 		what := "was deleted"
 		if old, there := was[r.Name]; there {
+			if r.Access == nsg.Deny && old.SameMeaning(r) {
+				continue // it only moves, before a rule of others that stands in its way
+			}
 			what = "was changed (" + nsg.Difference(old, r) + ")"
 		}
 		switch {
@@ -46,7 +50,7 @@ func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
 		switch r := was[name]; {
 		case r.Ours() && !known[name] && r.Access != nsg.Deny:
 			found = append(found, finding{audit.RuleUnbacked, name, "A rule with our prefix belongs to no grant.", false})
-		case !r.Ours() && away[name]:
+		case !r.Ours() && away[strings.ToLower(name)]:
 			found = append(found, finding{audit.RuleReturned, name, "A rule that was removed to protect a machine is there again.", false})
 		}
 	}
@@ -58,47 +62,58 @@ func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
 
 // What becomes of a finding.
 const (
-	repairing = " It is put right."
+	repairing = " It is being put right."
+	repaired  = "It was put right."
 	refusing  = " Azure refuses to have it put right; look for a lock or a missing role. It is tried again."
 )
 
-// noteDrift puts what was found on the record of the NSG.
+// noteDrift puts what was found on the record of the NSG. It is not said again while
+// the last word about it stands: when it is tried again after an outage, or when
+// Azure refuses to have it put right.
 func (p *pass) noteDrift(ctx context.Context) error {
-	return p.note(ctx, p.drift, repairing)
-}
-
-// noteRefused adds what Azure did not let us put right.
-func (p *pass) noteRefused(ctx context.Context) error {
-	var refused []finding
-	for _, f := range p.drift {
-		if p.outcome.Refused[f.rule] != nil {
-			refused = append(refused, f)
+	return p.note(ctx, func(f finding, last string) (audit.Kind, string) {
+		if last == f.text+repairing || last == f.text+refusing {
+			return "", ""
 		}
-	}
-	return p.note(ctx, refused, refusing)
+		return f.kind, f.text + repairing
+	})
 }
 
-// note leaves out what is known to be stuck: a lock of days would make a long
-// record of one fact.
-func (p *pass) note(ctx context.Context, findings []finding, then string) error {
-	if len(findings) == 0 {
+// noteOutcome adds what became of it.
+func (p *pass) noteOutcome(ctx context.Context) error {
+	return p.note(ctx, func(f finding, last string) (audit.Kind, string) {
+		switch {
+		case p.outcome.Refused[f.rule] == nil:
+			return audit.DriftRepaired, repaired
+		case last == f.text+refusing:
+			return "", ""
+		}
+		return f.kind, f.text + refusing
+	})
+}
+
+// note appends to the record of the NSG what say makes of each finding and of what
+// was said of its rule last; nothing if it makes no kind.
+func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit.Kind, string)) error {
+	if len(p.drift) == 0 {
 		return nil
 	}
 	said, err := p.Store.Notes(ctx, p.book.NSG)
 	if err != nil {
 		return fmt.Errorf("read the record of %s: %w", p.book.NSG.Name(), err)
 	}
-	last := map[string]string{} // rule → what was said of it last
+	last := map[string]string{}
 	for _, e := range said {
 		last[e.Rule] = e.Text
 	}
 	rec := record{at: p.now(), by: jitgate}
-	for _, f := range findings {
-		if last[f.rule] == f.text+refusing {
+	for _, f := range p.drift {
+		kind, text := say(f, last[f.rule])
+		if kind == "" {
 			continue
 		}
-		p.Log.WarnContext(ctx, "an NSG was changed by others", "nsg", p.book.NSG, "rule", f.rule, "found", f.text+then)
-		rec.add(f.kind, nil, audit.Event{NSG: p.book.NSG.String(), Rule: f.rule, Text: f.text + then})
+		p.Log.WarnContext(ctx, "an NSG was changed by others", "nsg", p.book.NSG, "rule", f.rule, "found", f.text, "note", text)
+		rec.add(kind, nil, audit.Event{NSG: p.book.NSG.String(), Rule: f.rule, Text: text})
 	}
 	if len(rec.events) == 0 {
 		return nil
@@ -111,7 +126,7 @@ func (p *pass) tampered() map[string]string {
 	out := map[string]string{}
 	for _, f := range p.drift {
 		if f.grant {
-			out[f.rule] = f.text + repairing
+			out[f.rule] = f.text + " " + repaired
 			if p.outcome.Refused[f.rule] != nil {
 				out[f.rule] = f.text + refusing
 			}
@@ -145,7 +160,7 @@ func (p *pass) confirmed() (granted, denied, away map[string]bool) {
 			}
 		}
 		for _, r := range g.Removed {
-			away[r.Name] = g.Done && g.Wanted
+			note(away, strings.ToLower(r.Name), g.Done && g.Wanted)
 		}
 	}
 	return granted, denied, away

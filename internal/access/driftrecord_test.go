@@ -1,13 +1,17 @@
 package access_test
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"jitgate/internal/access"
 	"jitgate/internal/access/accesstest"
+	"jitgate/internal/armid"
 	"jitgate/internal/nsg"
 )
 
@@ -108,5 +112,145 @@ func TestACrashAfterARepairKeepsTheFinding(t *testing.T) {
 	w.sweep()
 	if got := w.notes(openNSG); !strings.Contains(got, "drift.deny-repaired") {
 		t.Errorf("noted: %q", got)
+	}
+}
+
+func (b *noWrites) Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (access.Outcome, error) {
+	g, err := b.Group(ctx, id)
+	if err != nil {
+		return access.Outcome{}, err
+	}
+	p := plan(g)
+	if !p.Empty() {
+		return access.Outcome{}, fmt.Errorf("%w: 429", access.ErrUnavailable)
+	}
+	return access.Outcome{Group: g, Unplaced: p.Unplaced}, nil
+}
+
+type noWrites struct{ access.Network }
+
+// The writes of ARM fail for a while: what was found is one fact.
+func TestAnOutageIsNotedOnce(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	w.deliver()
+	w.network.Edit(openNSG, remove(names(w.group(openNSG))[0]))
+	healthy := w.service.Network
+	w.service.Network = &noWrites{healthy}
+	w.clock.Advance(access.Patience + time.Second)
+	_, err := w.service.Sweep(ctx)
+	must(t, err)
+	for range 10 { // Service Bus delivers ten times
+		for _, m := range w.queue.Due(w.clock.Now()) {
+			_ = accesstest.Deliver(ctx, w.service, m)
+		}
+	}
+	if got := w.noteKinds(openNSG); len(got) > 2 {
+		t.Errorf("one deleted rule is %d notes, each of which says that it is put right: %v", len(got), got)
+	}
+}
+
+// Somebody writes thousands of addresses into our deny rule, and takes ours out.
+func TestALargeFindingDoesNotStopTheRepair(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	r := w.submit(ask("open01"))
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+	for _, name := range names(w.group(openNSG)) {
+		if strings.HasPrefix(name, nsg.DenyPrefix) {
+			w.network.Edit(openNSG, change(name, func(r *nsg.Rule) {
+				r.Destinations = nil
+				for i := range 3900 {
+					r.Destinations = append(r.Destinations, fmt.Sprintf("10.%d.%d.%d", 100+i/65025, i/255%255, 1+i%255))
+				}
+			}))
+		}
+	}
+	w.clock.Advance(access.Patience + time.Second)
+	_, err := w.service.Sweep(ctx)
+	must(t, err)
+	for range 3 {
+		for _, m := range w.queue.Due(w.clock.Now()) {
+			if err := accesstest.Deliver(ctx, w.service, m); err != nil {
+				t.Errorf("enforce: %.200v", err)
+				continue
+			}
+			w.queue.Drop(m)
+		}
+	}
+	for _, g := range w.group(openNSG).Rules {
+		if strings.HasPrefix(g.Name, nsg.DenyPrefix) && !slices.Contains(g.Destinations, "10.0.0.9") {
+			t.Errorf("not repaired: %d destinations", len(g.Destinations))
+		}
+	}
+}
+
+// ARM takes names for one whatever their case, so does the planner; the finding does as well.
+func TestAReturnedRuleInAnotherCaseIsNoted(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	w.deliver()
+	w.edit(openNSG, allowFrom("Allow-SSH", 300, "*", "*", "22"))
+	w.sweep()
+	if slices.Contains(names(w.group(openNSG)), "Allow-SSH") {
+		t.Skip("it stays")
+	}
+	if got := w.notes(openNSG); !strings.Contains(got, "drift.rule-returned") {
+		t.Errorf("a rule of others was deleted and nothing says so: %q", got)
+	}
+}
+
+// The deny rule moves because an owner writes a rule of his own. Nobody touched ours.
+func TestAMoveOfOursIsNoTampering(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.edit(openNSG, allowFrom("web-a", 1000, "203.0.113.9", "*", "443"), allowFrom("web-b", 1001, "203.0.113.9", "*", "443"))
+	w.protect(open01)
+	w.deliver()
+	w.network.Edit(openNSG, remove("web-a"))
+	w.network.Edit(openNSG, remove("web-b"))
+	w.edit(openNSG, allowFrom("allow-vendors", 1001, "198.51.100.0/24", "*", "22"))
+	w.sweep()
+	if got := w.notes(openNSG); strings.Contains(got, "by others") {
+		t.Errorf("an owner wrote a rule of his own; noted: %s", got)
+	}
+}
+
+// A deny rule of ours that asks for a source port closes next to nothing.
+func TestADenyRuleForOneSourcePortProtectsNothing(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	w.deliver()
+	deny := names(w.group(openNSG))[0]
+	w.network.Edit(openNSG, change(deny, func(r *nsg.Rule) { r.SourcePorts = []string{"1"} }))
+	for _, m := range w.report().Machines {
+		if m.VM.Equal(open01) && m.Protected {
+			t.Error("reported as protected: jitgate's deny rules are there for every protected port")
+		}
+	}
+}
+
+// One rule, two things found, and Azure refuses both: each is a fact that is said once.
+func TestAlternatingFindings(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	w.deliver()
+	deny := names(w.group(openNSG))[0]
+	w.network.RefuseRule(deny, access.ErrForbidden)
+	w.network.Edit(openNSG, change(deny, func(r *nsg.Rule) { r.Access = nsg.Allow }))
+	w.sweep()
+	n := len(w.noteKinds(openNSG))
+	for range 5 {
+		w.sweep()
+	}
+	if got := w.noteKinds(openNSG); len(got) > n {
+		t.Errorf("five sweeps at rest: %v", got[n:])
+	}
+	k := len(w.machineKinds(open01))
+	for range 5 {
+		w.sweep()
+	}
+	if got := w.machineKinds(open01); len(got) > k {
+		t.Errorf("five sweeps at rest: %v", got[k:])
 	}
 }

@@ -89,7 +89,8 @@ type pass struct {
 	forbidden error // Azure does not let us read the NSG at all
 	drift     []finding
 
-	stale []Guard // left out of the book; their rows go
+	stale []Guard         // left out of the book; their rows go
+	early map[string]bool // guards, by key, that stand in for rows not filed yet: nothing is recorded of them
 }
 
 // dropStale marks grants as closing that were never opened and whose request does
@@ -109,25 +110,28 @@ func (p *pass) dropStale(ctx context.Context) error {
 			})
 		}
 	}
-	stale := make([]bool, len(p.book.Guards))
+	guards := make([]*Guard, len(p.book.Guards))
 	for i, g := range p.book.Guards {
-		if !g.Done {
-			group.Go(func() (err error) {
-				stale[i], err = p.staleGuard(ctx, g)
-				return err
-			})
+		if guards[i] = &p.book.Guards[i]; g.Done {
+			continue
 		}
+		group.Go(func() (err error) {
+			guards[i], err = p.current(ctx, g)
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	var kept []Guard
-	for i, g := range p.book.Guards {
-		if stale[i] {
-			p.stale = append(p.stale, g)
-		} else {
-			kept = append(kept, g)
+	p.early = map[string]bool{}
+	for i, g := range guards {
+		if g == nil {
+			p.stale = append(p.stale, p.book.Guards[i])
+			continue
 		}
+		p.early[g.Key()] = g.Revision != p.book.Guards[i].Revision
+		kept = append(kept, *g)
 	}
 	p.book.Guards = kept
 	return nil
@@ -144,20 +148,28 @@ func (p *pass) staleGrant(ctx context.Context, g *Grant) (bool, error) {
 	return g.Target >= len(r.Targets) || !r.Targets[g.Target].State.Live(), nil
 }
 
-// staleGuard: one of another revision than the record's was filed late; the guard
-// of the record is filed, or about to be, and until then the NSG stays as it is. So
-// was one that takes back what is recorded as taken back: carried out again, it
-// would bring back a rule that its owner may have deleted since.
-func (p *pass) staleGuard(ctx context.Context, g Guard) (bool, error) {
+// current is what the record of its machine makes of a guard that was not carried
+// out yet; nil if nothing. A guard of another revision was filed early or late, and
+// the record's own stands in for it: without it, what it keeps away for the sake of
+// one machine could come back for another. A guard that takes back what is recorded
+// as taken back is nothing: carried out again, it would bring back a rule that its
+// owner may have deleted since.
+func (p *pass) current(ctx context.Context, g Guard) (*Guard, error) {
 	r, err := p.Store.Protection(ctx, g.VM)
 	if errors.Is(err, ErrNotFound) {
-		return true, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	part := r.part(p.book.NSG)
-	return r.Revision != g.Revision || part == nil || !g.Wanted && part.Done, nil
+	switch {
+	case part == nil, !r.Wanted && part.Done:
+		return nil, nil
+	case r.Revision != g.Revision:
+		g = r.guard(*part)
+	}
+	return &g, nil
 }
 
 // fate is what a pass found out about one grant. The zero fate says nothing: look
@@ -274,20 +286,33 @@ func (p *pass) record(ctx context.Context) error {
 		}
 	}
 
+	for _, g := range p.stale {
+		settlement.Released[g.Key()] = g.Revision
+	}
+	problems := make([]Reason, len(p.book.Guards))
+	for i, g := range p.book.Guards {
+		if !p.early[g.Key()] {
+			problems[i] = p.settleGuard(g, &settlement)
+		}
+	}
+	if len(settlement.Hindered) > 0 {
+		// Before the record says so: a guard that the book takes for carried out is not
+		// looked at again, and the machine would stay blocked for good.
+		if err := p.Store.Settle(ctx, p.book.NSG, Settlement{Hindered: settlement.Hindered}); err != nil {
+			return fmt.Errorf("settle %s: %w", p.book.NSG.Name(), err)
+		}
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for id, grants := range byRequest {
 		group.Go(func() error { return p.recordRequest(gctx, id, grants, fates, tampered) })
 	}
-	for _, g := range p.book.Guards {
-		if problem := p.settleGuard(g, &settlement); !g.Done || problem.Code != "" {
-			group.Go(func() error { return p.recordGuard(gctx, g, problem) })
+	for i, g := range p.book.Guards {
+		if !p.early[g.Key()] && (!g.Done || problems[i].Code != "") {
+			group.Go(func() error { return p.recordGuard(gctx, g, problems[i]) })
 		}
 	}
-	for _, g := range p.stale {
-		settlement.Released[g.Key()] = g.Revision
-	}
-	group.Go(func() error { return p.noteRefused(gctx) })
+	group.Go(func() error { return p.noteOutcome(gctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("record what was done to %s: %w", p.book.NSG.Name(), err)
 	}
@@ -295,7 +320,7 @@ func (p *pass) record(ctx context.Context) error {
 		return fmt.Errorf("settle %s: %w", p.book.NSG.Name(), err)
 	}
 	for _, g := range p.book.Guards {
-		if _, confirmed := settlement.Guarded[g.Key()]; confirmed && len(g.Former) > 0 {
+		if _, confirmed := settlement.Guarded[g.Key()]; confirmed && g.outgrown() {
 			return p.nudge(ctx, p.book.NSG) // to let go what it closed before
 		}
 	}

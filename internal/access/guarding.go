@@ -18,8 +18,12 @@ func (p *pass) settleGuard(g Guard, s *Settlement) Reason {
 	switch {
 	case p.gone, problem.Code == "" && !g.Wanted:
 		s.Released[g.Key()] = g.Revision
-	case problem.Code == "" && g.Done && len(g.Former) > 0:
-		s.LetGo[g.Key()] = g.Revision
+	case problem.Code == "" && g.Done && g.outgrown():
+		if p.forbidden == nil && !p.refusedAny(coverNames(g.Former)) {
+			s.LetGo[g.Key()] = g.Revision
+		} else {
+			s.Enforced = 0 // no reason to call the machine unprotected: only more is closed than need be
+		}
 	case problem.Code != "":
 		s.Enforced = 0 // the sweep will have it tried again
 		if g.Done {
@@ -35,8 +39,8 @@ func (p *pass) settleGuard(g Guard, s *Settlement) Reason {
 // nothing left to do but what it had no place for and what Azure refused.
 func (p *pass) problemOf(g Guard) Reason {
 	names := g.cover().RuleNames()
-	for _, former := range g.Former {
-		names = append(names, former.RuleNames()...)
+	if !g.Done {
+		names = append(names, coverNames(g.Former)...)
 	}
 	var back []string
 	for _, r := range g.Removed {
@@ -58,7 +62,7 @@ func (p *pass) problemOf(g Guard) Reason {
 		p.Log.Error("Azure does not let us read an NSG; is the role assigned?", "nsg", p.book.NSG, "vm", g.VM, "error", p.forbidden)
 		return writeRefused(p)
 	}
-	if _, hindered := p.book.back(g); hindered.Code != "" {
+	if _, hindered := p.book.back(g, p.outcome.Group); hindered.Code != "" {
 		return hindered
 	}
 	for _, u := range p.outcome.Unplaced {
@@ -80,6 +84,21 @@ func (p *pass) problemOf(g Guard) Reason {
 		}
 	}
 	return Reason{}
+}
+
+// outgrown reports whether a guard has anything left of an earlier revision.
+func (g Guard) outgrown() bool { return len(g.Former) > 0 || g.FlushSet && !g.Flush }
+
+func coverNames(covers []nsg.Cover) []string {
+	var names []string
+	for _, c := range covers {
+		names = append(names, c.RuleNames()...)
+	}
+	return names
+}
+
+func (p *pass) refusedAny(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return p.outcome.Refused[name] != nil })
 }
 
 func writeRefused(p *pass) Reason {
@@ -134,7 +153,7 @@ func (p *pass) recordGone(r *Protection, add func(audit.Kind, string, string, ..
 	switch {
 	case !r.Wanted && r.Settled():
 		add(audit.MachineUnprotected, "", "Nothing of ours is left before the machine.")
-	case r.Wanted && r.State() == Blocked && r.Reason.Code == "":
+	case r.Wanted && !slices.ContainsFunc(r.Parts, func(q Part) bool { return len(q.Addresses) > 0 }):
 		r.Reason = Reason{NSGGone, "The last NSG before the machine was deleted. Attach another one: the machine is protected there within minutes."}
 		add(audit.MachineBlocked, "", "%s", r.Reason.Sentence)
 	}
@@ -185,7 +204,7 @@ func (p *pass) recordDone(r *Protection, part *Part, add func(audit.Kind, string
 			add(audit.NSGReleased, "", "The machine is not behind this NSG any more; no deny rule names it.")
 		}
 		part.Former = nil
-		part.FlushSet = part.FlushSet && r.Flush
+		part.FlushSet = part.FlushSet && r.Flush && len(part.Addresses) > 0
 	default:
 		var back, away []string
 		for _, rule := range part.Removed {

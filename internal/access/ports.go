@@ -72,8 +72,8 @@ type Store interface {
 	// ProtectionEvents returns the record of a machine in order; none for one that
 	// never was protected.
 	ProtectionEvents(ctx context.Context, vm armid.ID) ([]audit.Event, error)
-	// Note appends events to the record of an NSG: findings that belong to no
-	// request and no machine. Their Sequence is set by the store.
+	// Note appends events to the record of an NSG: what others did to it. Their
+	// Sequence is set by the store.
 	Note(ctx context.Context, id armid.ID, events []audit.Event) error
 	// Notes returns the record of an NSG in order.
 	Notes(ctx context.Context, id armid.ID) ([]audit.Event, error)
@@ -131,7 +131,8 @@ type Network interface {
 	Locate(ctx context.Context, vm armid.ID) (Machine, error)
 	// Match makes an NSG equal to what plan asks for: it reads the NSG, calls plan,
 	// writes, and reads again until plan has nothing left to change. plan is called
-	// again whenever somebody else got in between, so it MUST NOT have effects.
+	// again whenever somebody else got in between, so it must be repeatable; a plan
+	// without changes ends it.
 	// Returns ErrNotFound when the NSG does not exist, ErrUnavailable when the NSG
 	// could not be made to match this time.
 	Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (Outcome, error)
@@ -151,7 +152,6 @@ type Network interface {
 // Outcome is an NSG after Match.
 type Outcome struct {
 	Group    nsg.Group        // as last read; the plan's changes are in it, except:
-	Before   nsg.Group        // as first read, before any write of ours
 	Refused  map[string]error // rules whose change Azure refused for good, by name; "" stands for FlushConnection
 	Unplaced []nsg.Unplaced   // wanted rules that had no place
 	Writes   int              // how many writes it took

@@ -446,7 +446,7 @@ func TestFlushConnection(t *testing.T) {
 	w.network.Edit(subnetNSG, func(g *nsg.Group) { g.FlushConnection = false })
 	w.sweep()
 	want(true)
-	if got := w.noteKinds(subnetNSG); !slices.Equal(got, []string{"drift.flush-repaired"}) {
+	if got := w.noteKinds(subnetNSG); !slices.Equal(got, []string{"drift.flush-repaired", "drift.repaired"}) {
 		t.Errorf("notes: %v", got)
 	}
 	w.unprotect(vmID("db01"))

@@ -35,6 +35,7 @@ type Part struct {
 	Interfaces []string     // ARM ids of the NICs that have them
 	Former     []nsg.Cover  // what an earlier revision covered and this one may not
 	Removed    []nsg.Rule   // rules of others that went, as they were
+	Held       []string     // names of those that went for other machines' sake and would open this one too
 	SetAside   []string     // names of those whose going is on record
 	FlushSet   bool         // FlushConnection was off before we switched it on
 	Done       bool         // ARM confirmed this revision
@@ -96,6 +97,7 @@ type Guard struct {
 	Interfaces []string // ARM ids of the machine's NICs behind the NSG
 	Former     []nsg.Cover
 	Removed    []nsg.Rule
+	Held       []string // of Removed, see Part
 	Flush      bool
 	FlushSet   bool
 	Done       bool // confirmed and recorded on the protection
@@ -114,6 +116,6 @@ func (p *Protection) unattended(now time.Time) bool {
 // guard files a part of the protection.
 func (p *Protection) guard(q Part) Guard {
 	return Guard{VM: p.VM, Revision: p.Revision, Wanted: p.Wanted, Restore: !p.Wanted && p.Reason.Code != VMGone,
-		Ports: p.Ports, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: q.Former, Removed: q.Removed,
+		Ports: p.Ports, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: q.Former, Removed: q.Removed, Held: q.Held,
 		Flush: p.Flush, FlushSet: q.FlushSet}
 }

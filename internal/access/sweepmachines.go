@@ -11,6 +11,7 @@ import (
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
+	"jitgate/internal/nsg"
 )
 
 // estates are the subscriptions as listed, by lower-cased id. One that could not
@@ -137,11 +138,11 @@ func (s *Service) sweepProtection(ctx context.Context, p *Protection, estates es
 	switch {
 	case !listed, m.Unseen, there && len(m.Interfaces) == 0, !p.Wanted && p.Settled():
 		return false, nil
-	case !there && !s.gone(ctx, p.VM):
-		return false, nil
+	case !there && (!p.Wanted && p.Reason.Code == VMGone || !s.gone(ctx, p.VM)):
+		return false, nil // let go already; its NSGs are looked at until they have followed
 	case !there:
-		if heir, found := estates.heir(p, all); found {
-			return s.block(ctx, p, Reason{AddressReused, fmt.Sprintf("Azure does not know this VM any more, and %s has its address now. If it is the same machine under a new id, protect it; then this protection ends by itself.", heir)})
+		if sentence, found := estates.heir(p, all); found {
+			return s.block(ctx, p, Reason{AddressReused, sentence})
 		}
 		_, err := s.Unprotect(ctx, p.VM, nil, jitgate)
 		return true, err
@@ -174,37 +175,62 @@ func (s *Service) block(ctx context.Context, p *Protection, why Reason) (bool, e
 	return true, err
 }
 
-// heir finds another machine that now has an address of a machine that is gone,
-// behind the same NSG, and is not protected itself. It may be the same machine,
-// moved to another resource group: letting go would open it.
-func (e estates) heir(p *Protection, all []Protection) (armid.ID, bool) {
-	for _, estate := range e {
-		for _, m := range estate.Machines {
-			if m.VM.Equal(p.VM) || slices.ContainsFunc(all, func(o Protection) bool { return o.Wanted && o.VM.Equal(m.VM) && o.State() == Protected }) {
+// heir says why a machine that is gone cannot be let go: another machine now has
+// one of its addresses behind the same NSG, and nothing keeps that one closed as
+// this protection does. It may be the same machine under a new id. What cannot be
+// seen whole may have the address too.
+func (e estates) heir(p *Protection, all []Protection) (sentence string, found bool) {
+	var heirs []string
+	for _, m := range e[strings.ToLower(p.VM.Subscription())].Machines {
+		if m.VM.Equal(p.VM) {
+			continue
+		}
+		if m.Unseen || len(m.Interfaces) == 0 {
+			return "Azure does not know this VM any more, but shows other machines only in part, and one of them may have its address. Let jitgate's identity read them; then this protection ends by itself.", true
+		}
+		at := slices.IndexFunc(all, func(o Protection) bool { return o.VM.Equal(m.VM) })
+		for _, place := range places(m.Interfaces) {
+			part := p.part(place.NSG)
+			if part == nil || !meet(part.Addresses, place.Addresses) {
 				continue
 			}
-			for _, place := range places(m.Interfaces) {
-				part := p.part(place.NSG)
-				if part != nil && slices.ContainsFunc(part.Addresses, func(a netip.Addr) bool { return slices.Contains(place.Addresses, a) }) {
-					return m.VM, true
-				}
+			if at < 0 || !all[at].covers(place.NSG, p.Ports, place.Addresses) {
+				heirs = append(heirs, m.VM.String())
 			}
 		}
 	}
-	return armid.ID{}, false
+	if len(heirs) == 0 {
+		return "", false
+	}
+	return fmt.Sprintf("Azure does not know this VM any more, and %s has its address now. If it is the same machine under a new id, protect it on the same ports; then this protection ends by itself.", slices.Min(heirs)), true
+}
+
+func meet(a, b []netip.Addr) bool {
+	return slices.ContainsFunc(a, func(x netip.Addr) bool { return slices.Contains(b, x) })
+}
+
+// covers reports whether the protection is known to keep these ports of these
+// addresses closed in an NSG.
+func (p *Protection) covers(id armid.ID, ports []nsg.PortRange, addresses []netip.Addr) bool {
+	part := p.part(id)
+	return p.Wanted && part != nil && part.Done &&
+		!slices.ContainsFunc(ports, func(r nsg.PortRange) bool { return !slices.Contains(p.Ports, r) }) &&
+		!slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !slices.Contains(part.Addresses, a) })
 }
 
 // fits reports whether the protection covers the machine where it is now.
 func (p *Protection) fits(m Machine) bool {
-	want := map[string][]netip.Addr{}
+	want := map[string]Place{}
 	for _, place := range places(m.reached(p.AllInterfaces)) {
-		want[place.NSG.Key()] = place.Addresses
+		want[place.NSG.Key()] = place
 	}
-	have := map[string][]netip.Addr{}
+	have := map[string]Place{}
 	for _, part := range p.Parts {
 		if len(part.Addresses) > 0 {
-			have[part.NSG.Key()] = part.Addresses
+			have[part.NSG.Key()] = Place{NSG: part.NSG, Addresses: part.Addresses, Interfaces: part.Interfaces}
 		}
 	}
-	return maps.EqualFunc(want, have, func(a, b []netip.Addr) bool { return sameSet(a, b) })
+	return maps.EqualFunc(want, have, func(a, b Place) bool {
+		return sameSet(a.Addresses, b.Addresses) && sameIDs(a.Interfaces, b.Interfaces)
+	})
 }

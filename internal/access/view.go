@@ -75,13 +75,19 @@ func (v *view) protect(next, old *Protection) Part {
 	part := Part{NSG: v.NSG, Addresses: v.Addresses, Interfaces: v.Interfaces}
 	if was := old.part(v.NSG); was != nil && (old.Wanted || !was.Done) {
 		part.NSG = was.NSG // as first seen
-		part.Removed, part.SetAside, part.FlushSet, part.Former = was.Removed, was.SetAside, was.FlushSet, was.Former
+		part.Removed, part.Held, part.SetAside, part.FlushSet, part.Former = was.Removed, was.Held, was.SetAside, was.FlushSet, was.Former
 		if same := sameSet(was.Addresses, part.Addresses) && samePorts(old.Ports, next.Ports); !same && len(was.Addresses) > 0 {
 			part.Former = append(slices.Clone(part.Former), nsg.Cover{Ports: old.Ports, Addresses: was.Addresses})
 		}
 	}
 	remove, _ := v.group.Opens(v.cover(next.Ports), v.alone())
-	part.Removed = addRules(addRules(part.Removed, v.heldForOthers(next)), remove)
+	held := v.heldForOthers(next)
+	part.Removed = addRules(addRules(part.Removed, held), remove)
+	for _, r := range held {
+		if !slices.Contains(part.Held, r.Name) {
+			part.Held = append(slices.Clone(part.Held), r.Name)
+		}
+	}
 	if len(v.Addresses) > 0 && next.Flush && (!v.group.FlushConnection || v.flushSetByOthers(next.VM)) {
 		part.FlushSet = true
 	}
@@ -98,7 +104,7 @@ func (v *view) heldForOthers(next *Protection) []nsg.Rule {
 			continue
 		}
 		for _, r := range g.Removed {
-			if r.OpensFor(v.cover(next.Ports)) {
+			if r.OpensFor(v.cover(next.Ports)) && !v.group.Stands(r) {
 				out = addRules(out, []nsg.Rule{r})
 			}
 		}
@@ -170,7 +176,7 @@ func (s *Service) foresee(d *draft, v *view) error {
 
 // foreseeBack says which removed rules do not return with this one.
 func (d *draft) foreseeBack(v *view, guard Guard) {
-	back, hindered := v.book.back(guard)
+	back, hindered := v.book.back(guard, v.group)
 	if hindered.Code != "" {
 		d.hindered = append(d.hindered, Refusal{Code: hindered.Code, Sentence: hindered.Sentence})
 		d.warn(hindered.Code, v.NSG, "", hindered.Sentence)

@@ -85,11 +85,13 @@ const (
 	// The following belong to the record of an NSG. DenyRepaired: a deny rule of ours
 	// was found edited or deleted. RuleReturned: a rule that protecting removed was
 	// found again. RuleUnbacked: a rule with our prefix belonged to no grant.
-	// FlushRepaired: flushConnection was found changed. Each says what was done.
+	// FlushRepaired: flushConnection was found changed. RuleRepaired is noted here as well, before the repair.
 	DenyRepaired  Kind = "drift.deny-repaired"
 	RuleReturned  Kind = "drift.rule-returned"
 	RuleUnbacked  Kind = "drift.rule-unbacked"
 	FlushRepaired Kind = "drift.flush-repaired"
+	// DriftRepaired follows a finding once Azure confirmed that it was put right.
+	DriftRepaired Kind = "drift.repaired"
 )
 
 // System is the actor of everything jitgate does by itself.

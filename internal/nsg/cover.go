@@ -28,7 +28,7 @@ func (r Rule) Ours() bool { return r.ours() }
 func (g Group) Denies(address netip.Addr, asked PortRange) bool {
 	var closed []string
 	for _, r := range g.Rules {
-		if r.ours() && r.denies() && r.Direction.is(Inbound) && slices.Contains(r.Sources, "*") &&
+		if r.ours() && r.denies() && r.Direction.is(Inbound) && slices.Contains(r.Sources, "*") && allPorts(r.SourcePorts) &&
 			(r.Protocol.is(asked.Protocol) || r.Protocol.is(AnyProtocol)) && slices.ContainsFunc(r.Destinations, covers(address)) {
 			closed = append(closed, r.DestinationPorts...)
 		}
@@ -106,6 +106,11 @@ func Difference(is, should Rule) string {
 
 // Without takes prefixes out of a space.
 func (s Space) Without(list []netip.Prefix) Space { return Space{subtract(s.spans, spansOf(list))} }
+
+// Stands reports whether a rule stands in the group just as it was recorded.
+func (g Group) Stands(r Rule) bool {
+	return slices.ContainsFunc(g.Rules, func(o Rule) bool { return o.stands(r) })
+}
 
 // Holds reports whether another inbound rule has the priority that r is to come back
 // at.

@@ -125,6 +125,7 @@ func (n *Network) Hide(id armid.ID, hidden bool) {
 // name is a subnet's; any other is attached to the NICs behind it.
 func (n *Network) group(id armid.ID) (nsg.Group, bool) {
 	g, known := n.groups[id.Key()]
+	g.Interfaces, g.Subnets = nil, nil
 	if strings.Contains(id.Name(), "subnet") {
 		g.Subnets = []string{"/a/subnet"}
 		return g, known
@@ -201,7 +202,6 @@ func (n *Network) Match(_ context.Context, id armid.ID, plan func(nsg.Group) nsg
 	if err != nil {
 		return out, err
 	}
-	out.Before = g
 	p := plan(g)
 	if n.allow(id, &p, out.Refused); !p.Empty() {
 		n.writes++

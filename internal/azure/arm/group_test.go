@@ -287,36 +287,3 @@ func TestForeignDeleteRefused(t *testing.T) {
 		t.Errorf("%d writes", got.Writes)
 	}
 }
-
-// TestBefore: whatever happens on the way, Before is what was found first.
-func TestBefore(t *testing.T) {
-	for _, numbers := range [][]int{{0}, {0, 1}} {
-		e := start(t, local.Options{})
-		want, err := e.Group(e.ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		intruded := false
-		e.SetHooks(func(op local.Op) *local.Fault {
-			if strings.HasSuffix(op.Kind, ".put") && !intruded {
-				intruded = true
-				if err := e.ReplaceRules(nsgID, foreignRules()[:2]); err != nil {
-					t.Error(err)
-				}
-				return &local.Fault{Status: 409, Code: "AnotherOperationInProgress"}
-			}
-			return nil
-		}, nil)
-		got := e.must(t, numbers...)
-		if diff := cmp.Diff(want, got.Before); diff != "" {
-			t.Error(diff)
-		}
-		if len(got.Group.Rules) != 2+len(numbers) {
-			t.Errorf("afterwards %d rules", len(got.Group.Rules))
-		}
-		again := e.must(t, numbers...)
-		if diff := cmp.Diff(again.Group, again.Before); diff != "" {
-			t.Error(diff)
-		}
-	}
-}

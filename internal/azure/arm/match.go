@@ -30,7 +30,6 @@ type matching struct {
 	outcome access.Outcome
 	doubts  map[string]int // failures by rule that are not final yet
 	single  bool           // rules are changed one by one from here on
-	seen    bool           // the group was read before
 	flushes int            // writes of FlushConnection that Azure took
 }
 
@@ -76,9 +75,6 @@ func (m *matching) round(ctx context.Context, attempt int, plan func(nsg.Group) 
 		return nsg.Plan{}, failed(err, reading)
 	}
 	m.outcome.Group = g.Group
-	if !m.seen {
-		m.outcome.Before, m.seen = g.Group, true
-	}
 	if g.moving {
 		return nsg.Plan{}, errMoving
 	}

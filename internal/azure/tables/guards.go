@@ -79,7 +79,7 @@ func (s *Store) settleGuards(ctx context.Context, id armid.ID, settled access.Se
 		if done := (g.Done || matches(settled.Guarded)) && !matches(settled.Hindered); done != g.Done {
 			c["Done"] = done
 		}
-		if matches(settled.LetGo) && len(g.Former) > 0 {
+		if matches(settled.LetGo) && (len(g.Former) > 0 || g.FlushSet && !g.Flush) {
 			c["LetGo"] = true
 		}
 		if len(c) > 0 {

@@ -32,6 +32,7 @@ type partBody struct {
 	NSG        armid.ID           `json:"nsg"`
 	Addresses  []netip.Addr       `json:"addresses"`
 	Interfaces []string           `json:"interfaces,omitempty"`
+	Held       []string           `json:"held,omitempty"`
 	Former     []coverBody        `json:"former,omitempty"`
 	Removed    []securityRuleBody `json:"removed,omitempty"`
 	SetAside   []string           `json:"setAside,omitempty"`
@@ -41,8 +42,8 @@ type partBody struct {
 }
 
 // guardBody is the part of a guard that never changes within a revision. What
-// settling changes are columns of their own: Done, and LetGo, which says that Former
-// does not count any more. With the removed rules written again, five guards could
+// settling changes are columns of their own: Done, and LetGo, which says that Former,
+// and a FlushSet that is not wanted any more, do not count. With the removed rules written again, five guards could
 // be more than the 4 MiB of a transaction. Revision is a column so that people see
 // it and nothing else is read to compare it.
 type guardBody struct {
@@ -52,6 +53,7 @@ type guardBody struct {
 	Ports      []portRangeBody    `json:"ports"`
 	Addresses  []netip.Addr       `json:"addresses"`
 	Interfaces []string           `json:"interfaces,omitempty"`
+	Held       []string           `json:"held,omitempty"`
 	Former     []coverBody        `json:"former,omitempty"`
 	Removed    []securityRuleBody `json:"removed,omitempty"`
 	Flush      bool               `json:"flush"`
@@ -111,7 +113,7 @@ func protectionColumns(p *access.Protection) (columns, error) {
 		VM: p.VM, Wanted: p.Wanted, Ports: convert(p.Ports, storePorts), AllInterfaces: p.AllInterfaces, Flush: p.Flush,
 		By: personBody(p.By), ChangedAt: p.ChangedAt.UTC(), Revision: p.Revision, Reason: storeReason(p.Reason), Events: p.Events,
 		Parts: convert(p.Parts, func(q access.Part) partBody {
-			return partBody{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: convert(q.Former, storeCover), Removed: convert(q.Removed, storeRule),
+			return partBody{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Held: q.Held, Former: convert(q.Former, storeCover), Removed: convert(q.Removed, storeRule),
 				SetAside: q.SetAside, FlushSet: q.FlushSet, Done: q.Done, Problem: storeReason(q.Problem)}
 		}),
 	})
@@ -126,7 +128,7 @@ func readProtection(c columns) (access.Protection, error) {
 		VM: b.VM, Wanted: b.Wanted, Ports: convert(b.Ports, loadPorts), AllInterfaces: b.AllInterfaces, Flush: b.Flush,
 		By: access.Person(b.By), ChangedAt: b.ChangedAt, Revision: b.Revision, Reason: loadReason(b.Reason), Events: b.Events,
 		Parts: convert(b.Parts, func(q partBody) access.Part {
-			return access.Part{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Former: convert(q.Former, loadCover), Removed: convert(q.Removed, loadRule),
+			return access.Part{NSG: q.NSG, Addresses: q.Addresses, Interfaces: q.Interfaces, Held: q.Held, Former: convert(q.Former, loadCover), Removed: convert(q.Removed, loadRule),
 				SetAside: q.SetAside, FlushSet: q.FlushSet, Done: q.Done, Problem: loadReason(q.Problem)}
 		}),
 	}, nil
@@ -136,7 +138,7 @@ func guardColumns(g access.Guard) (columns, error) {
 	c := columns{"VM": g.VM.String(), "Done": g.Done, "LetGo": false}
 	c.setNumber("Revision", int64(g.Revision))
 	return c, c.setBody(guardBody{
-		VM: g.VM, Wanted: g.Wanted, Restore: g.Restore, Ports: convert(g.Ports, storePorts), Addresses: g.Addresses, Interfaces: g.Interfaces,
+		VM: g.VM, Wanted: g.Wanted, Restore: g.Restore, Ports: convert(g.Ports, storePorts), Addresses: g.Addresses, Interfaces: g.Interfaces, Held: g.Held,
 		Former: convert(g.Former, storeCover), Removed: convert(g.Removed, storeRule), Flush: g.Flush, FlushSet: g.FlushSet,
 	})
 }
@@ -147,11 +149,11 @@ func readGuard(c columns) (access.Guard, error) {
 		return access.Guard{}, err
 	}
 	if c.flag("LetGo") {
-		b.Former = nil
+		b.Former, b.FlushSet = nil, b.FlushSet && b.Flush
 	}
 	revision, err := c.number("Revision")
 	return access.Guard{
-		VM: b.VM, Revision: int(revision), Wanted: b.Wanted, Restore: b.Restore, Ports: convert(b.Ports, loadPorts), Addresses: b.Addresses, Interfaces: b.Interfaces,
+		VM: b.VM, Revision: int(revision), Wanted: b.Wanted, Restore: b.Restore, Ports: convert(b.Ports, loadPorts), Addresses: b.Addresses, Interfaces: b.Interfaces, Held: b.Held,
 		Former: convert(b.Former, loadCover), Removed: convert(b.Removed, loadRule), Flush: b.Flush, FlushSet: b.FlushSet,
 		Done: c.flag("Done"),
 	}, err
