@@ -267,7 +267,7 @@ func TestPlanClosesUntilReleased(t *testing.T) {
 			}
 		}
 	})
-	if !t.Failed() && (happened == 0 || hindered == 0 || kept == 0 || moved == 0) {
+	if !testing.Short() && !t.Failed() && (happened == 0 || hindered == 0 || kept == 0 || moved == 0) {
 		t.Errorf("%d rules came back, %d could not, %d deny rules stayed, %d moved: that proves little", happened, hindered, kept, moved)
 	}
 }
@@ -375,7 +375,7 @@ func TestProtectingAndReleasingLeavesNoTrace(t *testing.T) {
 			t.Fatalf("traces are left: %s", diff)
 		}
 	})
-	if !t.Failed() && removed == 0 {
+	if !testing.Short() && !t.Failed() && removed == 0 {
 		t.Error("nothing was ever removed: that proves little")
 	}
 }
