@@ -132,7 +132,7 @@ func TestQueuesAreBoundAsTheHandlerExpects(t *testing.T) {
 // routes would answer 404 in Azure and work in every other test.
 func TestEveryOperationHasItsFunction(t *testing.T) {
 	a, err := app.New(app.Config{
-		TenantID: "11111111-1111-1111-1111-111111111111", Audience: "a", ARMEndpoint: "https://management.azure.com", ARMAudience: "https://management.azure.com",
+		TenantIDs: []string{"11111111-1111-1111-1111-111111111111"}, Audiences: []string{"a"}, ARMEndpoint: "https://management.azure.com", ARMAudience: "https://management.azure.com",
 		ServiceBus: "Endpoint=sb://127.0.0.1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true",
 		Tables:     "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:1/a;",
 	}, slog.New(slog.NewTextHandler(io.Discard, nil)))

@@ -12,8 +12,8 @@ import (
 	"jitgate/internal/policy"
 )
 
-// rulebook holds every policy that could govern some machines, by scope key.
-type rulebook map[string]policy.Policy
+// rulebook holds every policy that could govern some machines.
+type rulebook struct{ policy.Set }
 
 // rulebook reads the policies of all scopes that the machines lie in, side by side:
 // one after the other would cost a request for twenty machines dozens of round
@@ -25,11 +25,11 @@ func (s *Service) rulebook(ctx context.Context, vms []armid.ID) (rulebook, error
 			scopes[scope.Key()] = scope
 		}
 	}
-	rules := rulebook{}
+	var rules policy.Set
 	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
-	for key, scope := range scopes {
+	for _, scope := range scopes {
 		group.Go(func() error {
 			p, err := s.Policies.Policy(ctx, scope)
 			if errors.Is(err, ErrNotFound) {
@@ -40,26 +40,26 @@ func (s *Service) rulebook(ctx context.Context, vms []armid.ID) (rulebook, error
 			}
 			lock.Lock()
 			defer lock.Unlock()
-			rules[key] = p
+			rules = append(rules, p)
 			return nil
 		})
 	}
-	return rules, group.Wait()
+	err := group.Wait()
+	return rulebook{rules}, err
 }
 
 // nearest is the policy that governs a machine.
 func (b rulebook) nearest(vm armid.ID) (policy.Policy, bool) {
-	return policy.Nearest(vm, func(scope armid.ID) (policy.Policy, bool) {
-		p, found := b[scope.Key()]
-		return p, found
-	})
+	p, refusals := b.Nearest(vm, nil)
+	return p, len(refusals) == 0
 }
 
-// judge asks the nearest policy. No policy is a refusal like any other.
+// judge asks the nearest policy and all guardrails. Who asks, why and when is not
+// passed on yet: policies that care refuse.
 func (b rulebook) judge(ask policy.Ask) (policy.Policy, []policy.Refusal) {
-	p, found := b.nearest(ask.VM)
-	if !found {
-		return p, []policy.Refusal{policy.NoPolicy(ask.VM)}
+	d := b.Decide(policy.Question{Ask: ask})
+	if d.Approval != nil {
+		d.Refusals = append(d.Refusals, policy.Refusal{Code: "approval_required", Sentence: "Somebody has to approve this, which is not possible yet."})
 	}
-	return p, p.Check(ask)
+	return d.Policy, d.Refusals
 }

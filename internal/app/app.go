@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +70,10 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := identity.New(identity.Config{Tenant: c.TenantID, Audience: c.Audience, Issuer: c.Issuer, Now: now})
+	verifier, err := identity.New(identity.Config{
+		Tenants: c.TenantIDs, Audiences: c.Audiences, Issuer: c.Issuer, Now: now,
+		EasyAuth: c.EasyAuth, PlatformAuth: strings.EqualFold(c.PlatformAuth, "true"),
+	})
 	if err != nil {
 		return nil, err
 	}

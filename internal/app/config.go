@@ -23,9 +23,14 @@ import (
 type Config struct {
 	Port int `env:"FUNCTIONS_CUSTOMHANDLER_PORT"` // given by the Functions host
 
-	TenantID string `env:"JITGATE_TENANT_ID"`
-	Audience string `env:"JITGATE_AUDIENCE"`
-	Issuer   string `env:"JITGATE_ISSUER"`
+	TenantIDs []string `env:"JITGATE_TENANT_ID"`
+	Audiences []string `env:"JITGATE_AUDIENCE"`
+	Issuer    string   `env:"JITGATE_ISSUER"`
+	EasyAuth  bool     `env:"JITGATE_EASY_AUTH"`
+	// PlatformAuth is App Service's own word, "True" or "False". A text, because what
+	// the platform writes must not keep an installation from starting that does not
+	// need it.
+	PlatformAuth string `env:"WEBSITE_AUTH_ENABLED"`
 
 	Subscriptions []string `env:"JITGATE_SUBSCRIPTIONS"`
 	ARMEndpoint   string   `env:"JITGATE_ARM_ENDPOINT" envDefault:"https://management.azure.com"`
@@ -97,8 +102,8 @@ func (c *Config) check() error {
 		}
 	}
 	fault(c.Port < 1 || c.Port > 65535, "FUNCTIONS_CUSTOMHANDLER_PORT: the Functions host sets it; to run locally use 'make run'")
-	fault(c.TenantID == "", "JITGATE_TENANT_ID: the Entra tenant whose tokens are accepted is needed")
-	fault(c.Audience == "", "JITGATE_AUDIENCE: the client id of jitgate's app registration is needed")
+	fault(len(c.TenantIDs) == 0, "JITGATE_TENANT_ID: the Entra tenants whose tokens are accepted are needed, separated by commas")
+	fault(len(c.Audiences) == 0, "JITGATE_AUDIENCE: the client id of jitgate's app registration is needed")
 	fault(len(c.Subscriptions) == 0, "JITGATE_SUBSCRIPTIONS: the ids of the subscriptions to look after are needed, separated by commas")
 	for _, s := range c.Subscriptions {
 		_, err := armid.Parse("/subscriptions/" + s)

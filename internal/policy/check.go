@@ -3,83 +3,177 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
-
-	"jitgate/internal/armid"
 )
 
-// Refusal is one condition that an ask does not meet. Sentence says what would
-// pass.
-type Refusal struct {
-	Code     string `json:"code"`
-	Sentence string `json:"sentence"`
+// unmet names every condition of this one policy that q does not meet, in the
+// order in which a document has them. How short access may be is a setting of
+// the installation, not of a policy.
+func (p Policy) unmet(q Question) []Refusal {
+	c := check{policy: p}
+	c.ports(q.Ports)
+	c.source(q.Source)
+	c.duration(q.Duration)
+	c.requester(q.Requester)
+	c.justification(strings.TrimSpace(q.Justification))
+	c.times(q.At, q.Duration)
+	c.conditions(p.Conditions, q)
+	return c.refusals
 }
 
-// Codes of refusals.
-const (
-	NoPolicyCode       = "no_policy"
-	PortNotAllowed     = "port_not_allowed"
-	SourceNotAllowed   = "source_not_allowed"
-	SourceTooWide      = "source_too_wide"
-	DurationOverPolicy = "duration_over_policy"
-)
-
-// NoPolicy is the refusal of an ask for a machine that no policy covers.
-func NoPolicy(vm armid.ID) Refusal {
-	return Refusal{NoPolicyCode, fmt.Sprintf("No policy covers %s; set one on it, on its resource group or on its subscription.", scopeName(vm))}
+// check collects what one policy refuses.
+type check struct {
+	policy   Policy
+	refusals []Refusal
 }
 
-// Check names every condition that a does not meet; none means allowed. A
-// policy asked about a machine outside its scope refuses with no_policy. How short
-// access may be is a setting of the installation, not of a policy.
-func (p Policy) Check(a Ask) []Refusal {
-	if !a.VM.Within(p.Scope) {
-		return []Refusal{NoPolicy(a.VM)}
+func (c *check) refuse(code, passes, format string, args ...any) {
+	c.refusals = append(c.refusals, Refusal{code, fmt.Sprintf(format, args...), c.policy.Ref(), passes})
+}
+
+func (c *check) ports(asked []Port) {
+	p := c.policy
+	if p.Enforced && len(p.Ports) == 0 {
+		return
 	}
-	var refusals []Refusal
-	refuse := func(code, format string, args ...any) {
-		refusals = append(refusals, Refusal{code, fmt.Sprintf(format, args...)})
+	allowed := p.allowedPorts()
+	if len(asked) == 0 {
+		c.refuse(PortNotAllowed, allowed, "The ask names no port; %s allows %s.", p.name(), allowed)
 	}
-	if len(a.Ports) == 0 {
-		refuse(PortNotAllowed, "The ask names no port; %s allows %s.", p.name(), p.allowedPorts())
-	}
-	for i, port := range a.Ports {
-		if !p.allowsPort(port) && !contains(a.Ports[:i], port) {
-			refuse(PortNotAllowed, "%s does not allow port %s; it allows %s.", capital(p.name()), port, p.allowedPorts())
+	for i, port := range asked {
+		if !p.allowsPort(port) && !slices.Contains(asked[:i], port) {
+			c.refuse(PortNotAllowed, allowed, "%s does not allow port %s; it allows %s.", capital(p.name()), port, allowed)
 		}
 	}
-	switch inside, near := p.judgeSource(a.Source); {
+}
+
+func (c *check) source(asked netip.Prefix) {
+	p := c.policy
+	if p.Enforced && len(p.Sources) == 0 {
+		return
+	}
+	allowed := p.allowedSources()
+	switch inside, near := p.judgeSource(asked); {
 	case inside:
-	case !a.Source.IsValid():
-		refuse(SourceNotAllowed, "The ask names no source; %s allows %s.", p.name(), p.allowedSources())
+	case !asked.IsValid():
+		c.refuse(SourceNotAllowed, allowed, "The ask names no source; %s allows %s.", p.name(), allowed)
 	case near:
-		refuse(SourceTooWide, "The source %s is wider than %s allows; ask for %s.", a.Source, p.name(), p.allowedSources())
+		c.refuse(SourceTooWide, allowed, "The source %s is wider than %s allows; ask for %s.", asked, p.name(), allowed)
 	default:
-		refuse(SourceNotAllowed, "%s does not allow the source %s; it allows %s.", capital(p.name()), a.Source, p.allowedSources())
+		c.refuse(SourceNotAllowed, allowed, "%s does not allow the source %s; it allows %s.", capital(p.name()), asked, allowed)
 	}
-	if longest := time.Duration(p.MaxDuration); a.Duration > longest {
-		refuse(DurationOverPolicy, "%s allows at most %s; ask for less.", capital(p.name()), spoken(longest))
+}
+
+func (c *check) duration(asked time.Duration) {
+	if longest := c.policy.longest(); asked > longest {
+		c.refuse(DurationOverPolicy, "at most "+spoken(longest), "%s allows at most %s; ask for less.", capital(c.policy.name()), spoken(longest))
 	}
-	return refusals
+}
+
+// longest is the policy's own limit; a guardrail that sets none leaves only the
+// limit of every grant.
+func (p Policy) longest() time.Duration {
+	if p.Enforced && p.MaxDuration == 0 {
+		return MaxDuration
+	}
+	return time.Duration(p.MaxDuration)
+}
+
+func (c *check) requester(asked Subject) {
+	p := c.policy
+	if p.Requesters == nil || p.Requesters.Match(asked) {
+		return
+	}
+	c.refuse(RequesterNotAllowed, p.Requesters.String(), "%s lets only %s ask, and you are none of these.", capital(p.name()), p.Requesters)
+}
+
+func (c *check) justification(given string) {
+	p, rule := c.policy, c.policy.Justification
+	if rule == nil {
+		return
+	}
+	passes, advice := "a justification", "say what the access is for"
+	if rule.Pattern != "" {
+		passes = "a justification that matches " + rule.Pattern
+		advice = "write one that matches " + rule.Pattern
+	}
+	if given == "" && rule.Required {
+		if rule.Message != "" {
+			c.refuse(JustificationRequired, passes, "%s asks for a justification. %s", capital(p.name()), rule.Message)
+		} else {
+			c.refuse(JustificationRequired, passes, "%s asks for a justification; %s.", capital(p.name()), advice)
+		}
+		return
+	}
+	if rule.Pattern == "" || matchesPattern(rule.Pattern, given) {
+		return
+	}
+	if rule.Message != "" {
+		c.refuse(JustificationPattern, passes, "%s", rule.Message)
+	} else {
+		c.refuse(JustificationPattern, passes, "The justification is not of the form that %s asks for; %s.", p.name(), advice)
+	}
+}
+
+func matchesPattern(pattern, text string) bool {
+	re, err := regexp.Compile(pattern)
+	return err == nil && re.MatchString(text)
+}
+
+func (c *check) times(at time.Time, asked time.Duration) {
+	p := c.policy
+	if !p.timed() {
+		return
+	}
+	open := p.open(at)
+	if open > 0 && open >= asked {
+		return
+	}
+	if open >= MinDuration {
+		c.refuse(OutsideWindow, "at most "+spoken(open.Truncate(time.Second)), "%s allows access %s, which from %s on leaves %s; ask for at most that, or later.",
+			capital(p.name()), p.times(), p.shown(at), spoken(open.Truncate(time.Second)))
+		return
+	}
+	// A window about to close is as good as shut.
+	next, found := p.next(at.Add(open))
+	if !found {
+		c.refuse(OutsideWindow, "", "%s allows access only %s, and that does not come again.", capital(p.name()), p.times())
+		return
+	}
+	c.refuse(OutsideWindow, "an ask from "+p.shown(next)+" on", "%s allows access only %s, and access would open at %s; ask again from %s on.",
+		capital(p.name()), p.times(), p.shown(at), p.shown(next))
+}
+
+func (c *check) conditions(list []Condition, q Question) {
+	if len(list) == 0 {
+		return
+	}
+	facts := q.facts()
+	for _, condition := range list {
+		passes := "an ask for which " + condition.Expression
+		switch ok, err := condition.holds(facts); {
+		case err != nil:
+			c.refuse(ConditionFailed, passes, "A condition of %s cannot be judged for this ask: %s. It reads: %s", c.policy.name(), err, condition.Message)
+		case !ok:
+			c.refuse(ConditionUnmet, passes, "%s", condition.Message)
+		}
+	}
 }
 
 func (p Policy) allowsPort(asked Port) bool {
-	for _, allowed := range p.Ports {
-		if allowed.covers(asked) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Ports, func(allowed Port) bool { return allowed.covers(asked) })
 }
 
 // judgeSource reports whether a source lies inside an allowed range and names
 // no more of it than allowed; if not, whether a narrower part of it would.
-func (p Policy) judgeSource(source netip.Prefix) (inside, near bool) {
+func (d Document) judgeSource(source netip.Prefix) (inside, near bool) {
 	if a := source.Addr(); a.Is4In6() && source.Bits() >= 96 {
 		source = netip.PrefixFrom(a.Unmap(), source.Bits()-96)
 	}
-	for _, s := range p.Sources {
+	for _, s := range d.Sources {
 		if !s.Range.Overlaps(source) {
 			continue
 		}
@@ -94,29 +188,24 @@ func (p Policy) judgeSource(source netip.Prefix) (inside, near bool) {
 }
 
 // name is how sentences speak of the policy.
-func (p Policy) name() string { return "the policy for " + scopeName(p.Scope) }
-
-func scopeName(id armid.ID) string {
-	switch {
-	case id.Type() != "":
-		return "VM " + id.Name()
-	case id.ResourceGroup() != "":
-		return "resource group " + id.Name()
+func (p Policy) name() string {
+	if p.Enforced {
+		return "the guardrail for " + p.Name()
 	}
-	return "subscription " + id.Name()
+	return "the policy for " + p.Name()
 }
 
-func (p Policy) allowedPorts() string {
-	words := make([]string, len(p.Ports))
-	for i, port := range p.Ports {
+func (d Document) allowedPorts() string {
+	words := make([]string, len(d.Ports))
+	for i, port := range d.Ports {
 		words[i] = port.String()
 	}
 	return listed(words)
 }
 
-func (p Policy) allowedSources() string {
-	words := make([]string, len(p.Sources))
-	for i, s := range p.Sources {
+func (d Document) allowedSources() string {
+	words := make([]string, len(d.Sources))
+	for i, s := range d.Sources {
 		switch s.Widest {
 		case s.Range.Bits():
 			words[i] = s.Range.String()
@@ -127,27 +216,4 @@ func (p Policy) allowedSources() string {
 		}
 	}
 	return listed(words)
-}
-
-// listed joins words and leaves out what no one would read.
-func listed(words []string) string {
-	const most = 10
-	if len(words) > most {
-		words = append(words[:most:most], fmt.Sprintf("%d more", len(words)-most))
-	}
-	if n := len(words); n > 1 {
-		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
-	}
-	return strings.Join(words, "")
-}
-
-func capital(sentence string) string { return strings.ToUpper(sentence[:1]) + sentence[1:] }
-
-func contains(ports []Port, port Port) bool {
-	for _, p := range ports {
-		if p == port {
-			return true
-		}
-	}
-	return false
 }

@@ -2,15 +2,8 @@ package policy
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
-
-	"jitgate/internal/armid"
 )
 
 // APIVersion of the documents this package reads.
@@ -19,18 +12,38 @@ const APIVersion = "jitgate/v1"
 // Document is a policy as written. Only [Parse] makes valid ones: decoding JSON
 // into it checks nothing. json.Marshal gives its canonical JSON,
 // [Document.YAML] its canonical YAML; Parse reads both back to an equal
-// document.
+// document. What a document leaves out is absent from both, so that documents
+// from before a key existed keep their digest.
 type Document struct {
-	APIVersion  string   `json:"apiVersion"`
-	Scope       armid.ID `json:"scope"` // subscription, resource group or VM
-	Ports       []Port   `json:"ports"`
-	Sources     []Source `json:"sources"`
-	MaxDuration Duration `json:"maxDuration"`
+	APIVersion string `json:"apiVersion"`
+	Scope      Scope  `json:"scope"`
+	// Tags narrow the scope to machines that have all of them.
+	Tags map[string]string `json:"tags,omitempty"`
+	// Enforced makes the document a guardrail: it is asked besides the nearest one,
+	// cannot be loosened, and by itself allows nothing. It may leave ports, sources
+	// and maxDuration out and then says nothing about them.
+	Enforced    bool     `json:"enforced,omitempty"`
+	Ports       []Port   `json:"ports,omitempty"`
+	Sources     []Source `json:"sources,omitempty"`
+	MaxDuration Duration `json:"maxDuration,omitempty"`
+	// DefaultDuration is zero when the document leaves it out; see [Policy.Default].
+	DefaultDuration Duration           `json:"defaultDuration,omitempty"`
+	Requesters      *Principals        `json:"requesters,omitempty"` // nil = whoever may ask at all
+	Justification   *JustificationRule `json:"justification,omitempty"`
+	Approval        *ApprovalRule      `json:"approval,omitempty"` // nil = none is needed
+	// Windows and Maintenance are the times at which access may be open; with
+	// neither it may be at any time.
+	Windows     []Window        `json:"windows,omitempty"`
+	Maintenance []Period        `json:"maintenance,omitempty"`
+	Conditions  []Condition     `json:"conditions,omitempty"`
+	BreakGlass  *BreakGlassRule `json:"breakGlass,omitempty"` // nil = nobody may
 	// Interfaces says which network interfaces of a VM are protected and opened, and
 	// Reach whether a VM that has no public address is to be protected as well. The
-	// zero values are the defaults.
-	Interfaces Interfaces `json:"interfaces,omitempty"`
-	Reach      Reach      `json:"reach,omitempty"`
+	// zero values are the defaults. FlushConnection cuts sessions that are open when
+	// access ends. A guardrail has none of the three.
+	Interfaces      Interfaces `json:"interfaces,omitempty"`
+	Reach           Reach      `json:"reach,omitempty"`
+	FlushConnection bool       `json:"flushConnection,omitempty"`
 	// Text is the document as it was handed in, comments and all.
 	Text string `json:"-"`
 }
@@ -46,7 +59,8 @@ const (
 	AnyReach      Reach      = "any"
 )
 
-// Source is a range that asks may name a part of.
+// Source is a range that asks may name a part of. {any: true} in a document is
+// short for 0.0.0.0/0 and ::/0, both with Widest 0.
 type Source struct {
 	Range netip.Prefix `json:"range"`
 	// Widest is the shortest prefix length that an ask may name, at least that
@@ -54,55 +68,48 @@ type Source struct {
 	Widest int `json:"widest"`
 }
 
+// JustificationRule says what a justification must look like.
+type JustificationRule struct {
+	Required bool `json:"required,omitempty"`
+	// Pattern, in RE2 syntax and not anchored, is held against the justification
+	// without the spaces around it, also against none at all.
+	Pattern string `json:"pattern,omitempty"`
+	Message string `json:"message,omitempty"` // shown instead of the pattern
+}
+
+// ApprovalRule says who must agree.
+type ApprovalRule struct {
+	Approvers *Principals `json:"approvers,omitempty"` // nil = whoever may approve at all
+	Quorum    int         `json:"quorum"`              // distinct approvers, from 1
+	Within    Duration    `json:"within"`              // time to decide
+}
+
+// BreakGlassRule says who may open at once, and how soon that is to be reviewed.
+type BreakGlassRule struct {
+	Requesters   Principals `json:"requesters"`
+	ReviewWithin Duration   `json:"reviewWithin"`
+}
+
+// Condition is a CEL expression that must be true.
+type Condition struct {
+	Expression string `json:"expression"`
+	Message    string `json:"message"` // one sentence, shown when it is not
+}
+
 // Equal reports whether both documents say the same, however they are written.
 func (d Document) Equal(o Document) bool { return bytes.Equal(d.canonical(), o.canonical()) }
 
 // Digest is the SHA-256 of the canonical JSON, in hexadecimal: equal for
 // documents that say the same, whatever their comments and layout. Like
-// everything of Azure's, the scope counts without regard to case.
-func (d Document) Digest() string {
-	sum := sha256.Sum256(d.canonical())
-	return hex.EncodeToString(sum[:])
-}
+// everything of Azure's, the scope and names of tags count without regard to case.
+func (d Document) Digest() string { return hashed(string(d.canonical())) }
 
 func (d Document) canonical() []byte {
-	lower, err := armid.Parse(strings.ToLower(d.Scope.String()))
-	if err == nil {
-		d.Scope = lower
-	}
+	d.Scope = d.Scope.folded()
+	d.Tags = foldedTags(d.Tags)
 	data, err := json.Marshal(d)
 	if err != nil {
 		panic(err) // no field of a document can fail
 	}
 	return data
-}
-
-// YAML is the canonical form for people: fixed order, nothing left to defaults.
-func (d Document) YAML() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "apiVersion: %s\nscope: %s\nports:\n", quote(d.APIVersion), quote(d.Scope.String()))
-	for _, p := range d.Ports {
-		fmt.Fprintf(&b, "  - {port: %d, protocol: %s}\n", p.Number, quote(string(p.Protocol)))
-	}
-	b.WriteString("sources:\n")
-	for _, s := range d.Sources {
-		fmt.Fprintf(&b, "  - {range: %s, widest: %d}\n", quote(s.Range.String()), s.Widest)
-	}
-	fmt.Fprintf(&b, "maxDuration: %s\n", d.MaxDuration)
-	if d.Interfaces != "" {
-		fmt.Fprintf(&b, "interfaces: %s\n", d.Interfaces)
-	}
-	if d.Reach != "" {
-		fmt.Fprintf(&b, "reach: %s\n", d.Reach)
-	}
-	return b.Bytes()
-}
-
-// quote puts text in quotes where YAML could take it for something else: IPv6
-// is full of colons, and "*" starts an alias.
-func quote(text string) string {
-	if strings.ContainsAny(text, ":*") {
-		return strconv.Quote(text)
-	}
-	return text
 }

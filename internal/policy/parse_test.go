@@ -39,7 +39,7 @@ maxDuration: PT3H
 
 func demoDocument() Document {
 	return Document{
-		APIVersion: APIVersion, Scope: armid.MustParse(group),
+		APIVersion: APIVersion, Scope: ScopeOf(armid.MustParse(group)),
 		Ports: []Port{{22, TCP}, {3389, TCP}, {53, AnyProtocol}},
 		Sources: []Source{
 			{netip.MustParsePrefix("203.0.113.0/24"), 32}, {netip.MustParsePrefix("2001:db8::/32"), 32}, {netip.MustParsePrefix("198.51.100.7/32"), 32},
@@ -63,12 +63,13 @@ func parse(t interface {
 
 var exactly = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
-	cmp.Comparer(func(a, b armid.ID) bool { return a.String() == b.String() }),
+	cmp.Comparer(func(a, b Scope) bool { return a.String() == b.String() }),
 	// Field by field: Document.Equal would hide what canonical leaves out.
-	cmp.Transformer("fields", func(d Document) map[string]any {
-		return map[string]any{"version": d.APIVersion, "scope": d.Scope, "ports": d.Ports, "sources": d.Sources, "max": d.MaxDuration, "text": d.Text}
-	}),
+	cmp.Transformer("fields", func(d Document) fields { return fields(d) }),
 }
+
+// fields is a document without its methods.
+type fields Document
 
 func TestParse(t *testing.T) {
 	if diff := cmp.Diff(demoDocument(), parse(t, demo), exactly); diff != "" {
@@ -143,7 +144,7 @@ maxDuration: PT3H
 func TestDigestSeesEveryDifference(t *testing.T) {
 	seen := map[string]string{demoDocument().Digest(): "the demo"}
 	for what, change := range map[string]func(*Document){
-		"scope":        func(d *Document) { d.Scope = armid.MustParse(machine) },
+		"scope":        func(d *Document) { d.Scope = ScopeOf(armid.MustParse(machine)) },
 		"port":         func(d *Document) { d.Ports = d.Ports[1:] },
 		"protocol":     func(d *Document) { d.Ports = []Port{{22, UDP}, {3389, TCP}, {53, AnyProtocol}} },
 		"source":       func(d *Document) { d.Sources = d.Sources[1:] },
@@ -157,27 +158,6 @@ func TestDigestSeesEveryDifference(t *testing.T) {
 		}
 		seen[d.Digest()] = what
 	}
-}
-
-// drawDocument draws a valid document.
-func drawDocument(t *rapid.T) Document {
-	d := Document{APIVersion: APIVersion, Scope: armid.MustParse(rapid.SampledFrom([]string{subscription, group, machine, subscription + "/resourceGroups/Größe_(1).x-y"}).Draw(t, "scope"))}
-	for _, n := range rapid.SliceOfNDistinct(rapid.Uint16Range(1, 65535), 1, 6, rapid.ID[uint16]).Draw(t, "ports") {
-		d.Ports = append(d.Ports, Port{n, rapid.SampledFrom([]Protocol{TCP, UDP, AnyProtocol}).Draw(t, "protocol")})
-	}
-	for _, p := range rapid.SliceOfNDistinct(rapid.Custom(drawPrefix), 1, 5, rapid.ID[netip.Prefix]).Draw(t, "ranges") {
-		d.Sources = append(d.Sources, Source{p, rapid.IntRange(p.Bits(), p.Addr().BitLen()).Draw(t, "widest")})
-	}
-	d.MaxDuration = Duration(rapid.Int64Range(int64(MinDuration/time.Second), int64(MaxDuration/time.Second)).Draw(t, "seconds")) * Duration(time.Second)
-	return d
-}
-
-func drawPrefix(t *rapid.T) netip.Prefix {
-	a := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "v4")))
-	if rapid.Bool().Draw(t, "v6") {
-		a = netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "v6"))).Unmap()
-	}
-	return netip.PrefixFrom(a, rapid.IntRange(0, a.BitLen()).Draw(t, "bits")).Masked()
 }
 
 func TestCanonicalFormsReadBackEqual(t *testing.T) {
@@ -365,6 +345,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(demo)
 	f.Add(string(demoDocument().YAML()))
 	f.Add(`{"apiVersion":"jitgate/v1","scope":"` + subscription + `","ports":[{"port":22,"protocol":"*"}],"sources":[{"range":"::/0","widest":0}]}`)
+	f.Add(full)
+	f.Add("apiVersion: jitgate/v1\nscope: tenant\nenforced: true\ntags: {\"a b\": \"\\u00e9: #\"}\nconditions:\n  - expression: |\n      request.duration <\n      duration('1h')\n    message: \"1e5\"\n")
 	f.Add("a: &a [*a]\n<<: *a\n? {}\n: !!binary x\n--- |\n x\n...\n%TAG ! x\n")
 	f.Add("ports: [{port: 1e3, protocol: *}]\n\"\\x")
 	f.Add("- - - ? : - \n\t'")
@@ -382,8 +364,14 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if d.Text != text || d.Scope.IsZero() || len(d.Ports) == 0 || len(d.Sources) == 0 || d.MaxDuration < Duration(MinDuration) || d.MaxDuration > Duration(MaxDuration) {
+		if d.Text != text || d.Scope.IsZero() || d.MaxDuration > Duration(MaxDuration) {
 			t.Fatalf("accepted as %+v", d)
+		}
+		if !d.Enforced && (len(d.Ports) == 0 || len(d.Sources) == 0 || d.MaxDuration < Duration(MinDuration)) {
+			t.Fatalf("accepted as %+v", d)
+		}
+		if diff := Diff(d, d); diff != "" {
+			t.Fatalf("differs from itself: %s", diff)
 		}
 		again, err := Parse(d.YAML())
 		if err != nil || !again.Equal(d) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -22,13 +21,6 @@ const MaxSize = 64 << 10
 // maxDepth of nesting. The parser takes seconds for 64 KiB of opening brackets;
 // a policy needs three levels.
 const maxDepth = 20
-
-// field is a value of the document with the place faults about it are shown at.
-type field struct {
-	path         string
-	line, column int
-	node         ast.Node
-}
 
 // load turns the text into its one document. Tokens are looked at before they
 // are parsed, so that text made to be slow is refused while that is cheap.
@@ -67,7 +59,7 @@ func load(data []byte) (field, Faults) {
 			if start := firstToken(doc); start != nil {
 				line, column = start.Position.Line, start.Position.Column
 			}
-			return at(line, column, "A second document starts here; a policy is one document.")
+			return at(line, column, "A second document starts here; give each a file of its own.")
 		}
 		root = doc.Body
 	}
@@ -133,151 +125,4 @@ func hint(data []byte, line int) string {
 		return ` If * is meant as a value, write "*" in quotes.`
 	}
 	return ""
-}
-
-// placed is a value at the place where it starts. The parser gives a block mapping
-// the place of its first colon; it starts at its first key.
-func placed(n ast.Node, path string) field {
-	tk := n.GetToken()
-	if pairs := pairsOf(n); len(pairs) > 0 && tk.Type == token.MappingValueType {
-		tk = pairs[0].Key.GetToken()
-	}
-	return field{path: path, line: tk.Position.Line, column: tk.Position.Column, node: n}
-}
-
-func pairsOf(n ast.Node) []*ast.MappingValueNode {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		return n.Values
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}
-	}
-	return nil
-}
-
-// mapping gives the values under the known keys and finds fault with all others.
-func (r *reader) mapping(f field, known ...string) map[string]field {
-	fields := map[string]field{}
-	if _, empty := f.node.(*ast.MappingNode); !empty && pairsOf(f.node) == nil {
-		r.wrongType(f, "keys and values")
-		return nil
-	}
-	for _, pair := range pairsOf(f.node) {
-		key, ok := pair.Key.(*ast.StringNode)
-		if !ok {
-			r.fault(placed(pair.Key, f.path), "A key is a plain word, one of %s.", strings.Join(known, ", "))
-			continue
-		}
-		place := placed(key, strings.TrimPrefix(fmt.Sprintf("%s.%.60s", f.path, key.Value), "."))
-		value := placed(pair.Value, place.path)
-		if value.node.Type() == ast.NullType {
-			value.line, value.column = place.line, place.column // nothing is there to point at
-		}
-		switch _, twice := fields[key.Value]; {
-		case !isOneOf(key.Value, known):
-			r.fault(place, "%.60q is not known here; the keys are %s.", key.Value, strings.Join(known, ", "))
-		case twice:
-			r.fault(place, "%s is given twice; keep one of them.", key.Value)
-		default:
-			fields[key.Value] = value
-		}
-	}
-	return fields
-}
-
-func isOneOf(word string, words []string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
-
-// required gives a value that must be there. fields is nil when the mapping is
-// none, about which enough was said.
-func (r *reader) required(parent field, fields map[string]field, key string) (field, bool) {
-	f, ok := fields[key]
-	if !ok && fields != nil {
-		f = parent
-		f.path = strings.TrimPrefix(parent.path+"."+key, ".")
-		r.fault(f, "%s is missing.", key)
-	}
-	return f, ok
-}
-
-func (r *reader) sequence(f field) []field {
-	list, ok := f.node.(*ast.SequenceNode)
-	if !ok {
-		r.wrongType(f, "a list")
-		return nil
-	}
-	if len(list.Values) == 0 {
-		r.fault(f, "%s is empty; a policy that allows nothing is no policy.", f.path)
-	}
-	items := make([]field, len(list.Values))
-	for i, value := range list.Values {
-		items[i] = placed(value, fmt.Sprintf("%s[%d]", f.path, i))
-	}
-	return items
-}
-
-func (r *reader) text(f field) (string, bool) {
-	s, ok := f.node.(*ast.StringNode)
-	if !ok {
-		r.wrongType(f, "text")
-		return "", false
-	}
-	return s.Value, true
-}
-
-var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-
-// number reads a plain decimal. 022, 0x16 and 1_000 are numbers to some readers
-// of YAML and text to others.
-func (r *reader) number(f field) (int, bool) {
-	_, ok := f.node.(*ast.IntegerNode)
-	if ok {
-		text := f.node.GetToken().Value
-		if n, err := strconv.Atoi(text); err == nil && decimal.MatchString(text) {
-			return n, true
-		}
-	}
-	r.wrongType(f, "a whole number in plain digits")
-	return 0, false
-}
-
-func (r *reader) wrongType(f field, wanted string) {
-	name := f.path
-	if name == "" {
-		name = "The document"
-	}
-	switch f.node.Type() {
-	case ast.NullType:
-		r.fault(f, "%s has no value; it must be %s.", name, wanted)
-	case ast.AliasType, ast.AnchorType, ast.MergeKeyType:
-		r.fault(f, `%s is an anchor or alias, which are not read here; write the value itself, and "*" in quotes.`, name)
-	default:
-		r.fault(f, "%s must be %s, not %s.", name, wanted, kindOf(f.node))
-	}
-}
-
-func kindOf(n ast.Node) string {
-	switch n.Type() {
-	case ast.StringType:
-		return "text"
-	case ast.LiteralType:
-		return "text of several lines"
-	case ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
-		return "the number " + n.GetToken().Value
-	case ast.BoolType:
-		return n.GetToken().Value
-	case ast.SequenceType:
-		return "a list"
-	case ast.MappingType, ast.MappingValueType:
-		return "keys and values"
-	case ast.TagType:
-		return "a tagged value"
-	}
-	return strings.ToLower(n.Type().String())
 }

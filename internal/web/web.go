@@ -27,7 +27,7 @@ const MaxBody = 256 << 10
 
 // Verifier tells who calls; see identity.Verifier.
 type Verifier interface {
-	Verify(ctx context.Context, authorization string) (identity.Caller, error)
+	Verify(ctx context.Context, headers http.Header) (identity.Caller, error)
 }
 
 // Config holds what the edge needs.
@@ -103,7 +103,7 @@ type callInfo struct {
 // came from.
 func identify(c Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, err := c.Verifier.Verify(r.Context(), r.Header.Get("Authorization"))
+		caller, err := c.Verifier.Verify(r.Context(), r.Header)
 		if err != nil {
 			Fail(w, r, c.Log, err)
 			return

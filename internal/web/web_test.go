@@ -42,7 +42,7 @@ func TestOnlyThePlatformsWordAboutTheAddressCounts(t *testing.T) {
 
 type verifier struct{ err error }
 
-func (v verifier) Verify(context.Context, string) (identity.Caller, error) {
+func (v verifier) Verify(context.Context, http.Header) (identity.Caller, error) {
 	return identity.Caller{}, v.err
 }
 

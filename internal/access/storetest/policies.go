@@ -31,7 +31,7 @@ func putPolicy(t *testing.T, s Store, d policy.Document) policy.Policy {
 // wantPolicy also compares the text, which documents that say the same may differ in.
 func wantPolicy(t *testing.T, s Store, want policy.Policy) {
 	t.Helper()
-	got, err := s.Policy(t.Context(), want.Scope)
+	got, err := s.Policy(t.Context(), want.Scope.ID())
 	must(t, err)
 	equal(t, "policy", want, got)
 	equal(t, "text", want.Text, got.Text)

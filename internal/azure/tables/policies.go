@@ -69,7 +69,7 @@ func (s *Store) PutPolicy(ctx context.Context, doc policy.Document, by access.Pe
 
 // inForce reads the row in force and its version; the zero row and 0 when there
 // is none.
-func (s *Store) inForce(ctx context.Context, scope armid.ID) (row, int, error) {
+func (s *Store) inForce(ctx context.Context, scope policy.Scope) (row, int, error) {
 	stored, err := s.policies.get(ctx, scope.Key(), currentRow)
 	if errors.Is(err, access.ErrNotFound) {
 		return row{}, 0, nil

@@ -1,0 +1,218 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"jitgate/internal/armid"
+)
+
+// Verdict is what a case expects of policies.
+type Verdict string
+
+const (
+	Allow         Verdict = "allow"
+	Deny          Verdict = "deny"
+	NeedsApproval Verdict = "approval" // nothing is refused, and somebody must agree
+)
+
+// Case is a question with its expected answer, kept beside the policies.
+type Case struct {
+	Name     string
+	Question Question
+	Expect   Verdict
+	Codes    []string // the codes of all refusals, in any order; nil = whichever
+	// ByDefault: the case names no duration, so that of the policy counts.
+	ByDefault bool
+}
+
+// CaseResult is what policies answered.
+type CaseResult struct {
+	Case     Case
+	Passed   bool
+	Got      Verdict
+	Codes    []string // each once, sorted
+	Decision Decision
+	Sentence string // what differs and why; empty when passed
+}
+
+// RunCases asks the set every case.
+func RunCases(set Set, cases []Case) []CaseResult {
+	results := make([]CaseResult, len(cases))
+	for i, c := range cases {
+		results[i] = c.run(set)
+	}
+	return results
+}
+
+func (c Case) run(set Set) CaseResult {
+	if p, refusals := set.Nearest(c.Question.VM, c.Question.Tags); c.ByDefault && len(refusals) == 0 {
+		c.Question.Duration = p.Default()
+	}
+	d := set.Decide(c.Question)
+	r := CaseResult{Case: c, Decision: d, Got: d.Verdict()}
+	var sentences []string
+	for _, refusal := range d.Refusals {
+		r.Codes = append(r.Codes, refusal.Code)
+		sentences = append(sentences, refusal.Sentence)
+	}
+	r.Codes = once(r.Codes)
+	switch {
+	case r.Got != c.Expect:
+		r.Sentence = strings.TrimSpace(fmt.Sprintf("Expected %s, got %s. %s", c.Expect, r.Got, strings.Join(sentences, " ")))
+	case c.Codes != nil && !slices.Equal(once(c.Codes), r.Codes):
+		r.Sentence = fmt.Sprintf("Expected the codes %s, got %s. %s", listed(once(c.Codes)), listed(r.Codes), strings.Join(sentences, " "))
+	default:
+		r.Passed = true
+	}
+	return r
+}
+
+// Verdict sums a decision up.
+func (d Decision) Verdict() Verdict {
+	switch {
+	case len(d.Refusals) > 0:
+		return Deny
+	case d.Approval != nil:
+		return NeedsApproval
+	}
+	return Allow
+}
+
+func once(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+// ParseCases reads a list of cases in YAML or JSON, with [Faults] as [Parse] has
+// them:
+//
+//   - name: an hour at night
+//     vm: /subscriptions/…/virtualMachines/vm-1
+//     tags: {env: prod}
+//     ports: [22/TCP]
+//     source: 203.0.113.7
+//     duration: PT1H                 # left out: the policy's default
+//     justification: INC-1 disk full
+//     requester: {object: …, name: …, roles: […], groups: […], application: false}
+//     at: 2026-03-03T23:00:00Z
+//     expect: deny                   # allow, deny or approval
+//     codes: [outside_window]
+//
+// Only name, vm, ports, source and expect must be there; what else is left out
+// counts as absent.
+func ParseCases(data []byte) ([]Case, error) {
+	return read(data, func(r *reader, root field) []Case {
+		var cases []Case
+		for _, item := range r.sequence(root, "write a case") {
+			cases = append(cases, r.testCase(item))
+		}
+		return cases
+	})
+}
+
+func (r *reader) testCase(item field) Case {
+	var c Case
+	fields := r.mapping(item, "name", "vm", "tags", "ports", "source", "duration", "justification", "requester", "at", "expect", "codes")
+	if f, ok := r.required(item, fields, "name"); ok {
+		c.Name, _ = r.line(f, maxMessage)
+	}
+	if f, ok := r.required(item, fields, "vm"); ok {
+		c.Question.VM = r.machine(f)
+	}
+	if f, ok := r.required(item, fields, "ports"); ok {
+		for _, port := range r.sequence(f, "name what is asked for") {
+			c.Question.Ports = append(c.Question.Ports, r.shortPort(port))
+		}
+	}
+	if f, ok := r.required(item, fields, "source"); ok {
+		if text, ok := r.text(f); ok {
+			var err error
+			if c.Question.Source, err = parseRange(text); err != nil {
+				r.fault(f, "source is not usable: %s.", err)
+			}
+		}
+	}
+	c.ByDefault = true
+	if f, ok := fields["duration"]; ok {
+		c.ByDefault = false
+		c.Question.Duration = time.Duration(r.duration(f, "duration", 0, 2*MaxDuration))
+	}
+	if f, ok := fields["tags"]; ok {
+		c.Question.Tags = r.tags(f)
+	}
+	if f, ok := fields["justification"]; ok {
+		c.Question.Justification, _ = r.line(f, 1000)
+	}
+	if f, ok := fields["requester"]; ok {
+		c.Question.Requester = r.subject(f)
+	}
+	if f, ok := fields["at"]; ok {
+		c.Question.At, _ = r.instant(f)
+	}
+	if f, ok := r.required(item, fields, "expect"); ok {
+		c.Expect = r.verdict(f)
+	}
+	if f, ok := fields["codes"]; ok {
+		c.Codes = r.distinct(f, r.text)
+	}
+	return c
+}
+
+func (r *reader) machine(f field) armid.ID {
+	text, ok := r.text(f)
+	if !ok {
+		return armid.ID{}
+	}
+	id, err := armid.ParseType(text, armid.VirtualMachine)
+	if err != nil {
+		r.fault(f, "vm is not the id of a VM: %s.", reason(err, armid.ErrInvalid))
+	}
+	return id
+}
+
+// shortPort reads 22/TCP or 22.
+func (r *reader) shortPort(f field) Port {
+	text, ok := f.node.GetToken().Value, true
+	if _, number := f.node.(*ast.IntegerNode); !number {
+		text, ok = r.text(f)
+	}
+	if !ok {
+		return Port{}
+	}
+	p, err := ParsePort(text)
+	if err != nil {
+		r.fault(f, "The port is not usable: %s.", reason(err, ErrPort))
+	}
+	return p
+}
+
+func (r *reader) subject(f field) Subject {
+	var s Subject
+	fields := r.mapping(f, "object", "name", "roles", "groups", "application")
+	if object, ok := fields["object"]; ok {
+		s.Object, _ = r.object(object)
+	}
+	if name, ok := fields["name"]; ok {
+		s.Name, _ = r.line(name, maxMessage)
+	}
+	if roles, ok := fields["roles"]; ok {
+		s.Roles = r.distinct(roles, r.role)
+	}
+	if groups, ok := fields["groups"]; ok {
+		s.Groups = r.distinct(groups, r.object)
+	}
+	if application, ok := fields["application"]; ok {
+		s.Application = r.flag(application)
+	}
+	return s
+}
+
+func (r *reader) verdict(f field) Verdict {
+	text, ok := r.text(f)
+	if ok && text != string(Allow) && text != string(Deny) && text != string(NeedsApproval) {
+		r.fault(f, "expect %.60q is not known; write %s, %s or %s.", text, Allow, Deny, NeedsApproval)
+	}
+	return Verdict(text)
+}

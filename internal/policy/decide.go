@@ -1,0 +1,153 @@
+package policy
+
+import (
+	"slices"
+	"time"
+)
+
+// Decision is what policies say to a question. Access may open when there are no
+// refusals and, if Approval is not nil, once it was given.
+type Decision struct {
+	Policy   Policy // the nearest, zero if none
+	Refusals []Refusal
+	// Approval is set when somebody must agree, also beside refusals.
+	Approval *Approval
+	// BreakGlass is set when this requester may open at once although something is
+	// refused or to be approved. A reason is due all the same; the caller asks for it.
+	BreakGlass *BreakGlass
+	// Longest is how long access may last if it is asked for like this, 0 if no
+	// duration of 5 minutes or more passes. When conditions speak of the duration it
+	// is the longest multiple of 5 minutes that they let pass.
+	Longest time.Duration
+}
+
+// Approval is the strictest combination of what several policies ask for.
+type Approval struct {
+	Approvers []Principals  // an approver must match each of them; none = whoever may approve at all
+	Quorum    int           // distinct approvers, never the requester
+	Within    time.Duration // time to decide
+	Policies  []string      // Policy.Ref of those that ask for it
+}
+
+// Accepts reports whether s is one whose consent counts, as far as policies say.
+// That it is not the requester's own, and that s may approve at all, is for the
+// caller to see to.
+func (a Approval) Accepts(s Subject) bool {
+	for _, p := range a.Approvers {
+		if !p.Match(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// BreakGlass says what follows from breaking the glass.
+type BreakGlass struct {
+	ReviewWithin time.Duration // the shortest that a policy asks for
+	Policies     []string      // Policy.Ref of those whose demands it overrules
+}
+
+// Decide asks the nearest policy and every guardrail over the machine. It names
+// all that is not met, of the nearest policy first.
+func (s Set) Decide(q Question) Decision {
+	nearest, all, refusals := s.applying(q.VM, q.Tags)
+	governed := len(refusals) == 0
+	d := Decision{Policy: nearest, Refusals: refusals}
+	unmet := make([][]Refusal, len(all))
+	for i, p := range all {
+		unmet[i] = p.unmet(q)
+		d.Refusals = append(d.Refusals, unmet[i]...)
+	}
+	d.Approval = all.approval()
+	if governed {
+		d.BreakGlass = all.breakGlass(q.Requester, unmet)
+		d.Longest = all.longest(q)
+	}
+	return d
+}
+
+func (s Set) approval() *Approval {
+	var a *Approval
+	for _, p := range s {
+		rule := p.Approval
+		if rule == nil {
+			continue
+		}
+		if a == nil {
+			a = &Approval{Quorum: rule.Quorum, Within: time.Duration(rule.Within)}
+		}
+		a.Quorum = max(a.Quorum, rule.Quorum)
+		a.Within = min(a.Within, time.Duration(rule.Within))
+		a.Policies = append(a.Policies, p.Ref())
+		if rule.Approvers != nil {
+			a.Approvers = append(a.Approvers, *rule.Approvers)
+		}
+	}
+	return a
+}
+
+// breakGlass: a policy's demands are overruled only where that policy itself names
+// the requester. Otherwise whoever writes the policy of one machine could let
+// anybody past the guardrails over it.
+func (s Set) breakGlass(who Subject, unmet [][]Refusal) *BreakGlass {
+	var b *BreakGlass
+	for i, p := range s {
+		rule := p.BreakGlass
+		if rule == nil || !rule.Requesters.Match(who) {
+			if len(unmet[i]) > 0 || p.Approval != nil {
+				return nil
+			}
+			continue
+		}
+		if slices.ContainsFunc(unmet[i], func(r Refusal) bool { return !lifted[r.Code] }) {
+			return nil
+		}
+		if b == nil {
+			b = &BreakGlass{ReviewWithin: time.Duration(rule.ReviewWithin)}
+		}
+		b.ReviewWithin = min(b.ReviewWithin, time.Duration(rule.ReviewWithin))
+		b.Policies = append(b.Policies, p.Ref())
+	}
+	return b
+}
+
+// longest tries durations downwards from what limits and windows leave.
+func (s Set) longest(q Question) time.Duration {
+	const step = 5 * time.Minute
+	d := MaxDuration
+	for _, p := range s {
+		d = min(d, p.longest(), p.open(q.At).Truncate(time.Second))
+	}
+	q.Duration = d
+	conditions := false
+	for _, p := range s {
+		for _, r := range p.unmet(q) {
+			if r.Code != ConditionUnmet && r.Code != ConditionFailed {
+				return 0
+			}
+		}
+		conditions = conditions || slices.ContainsFunc(p.Conditions, Condition.timed)
+	}
+	for ; d >= MinDuration; d = (d - 1) / step * step {
+		q.Duration = d
+		if s.conditionsHold(q) {
+			return d
+		}
+		if !conditions {
+			break // a shorter one fares no better
+		}
+	}
+	return 0
+}
+
+func (s Set) conditionsHold(q Question) bool {
+	facts := q.facts()
+	for _, p := range s {
+		for _, c := range p.Conditions {
+			if ok, err := c.holds(facts); !ok || err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
