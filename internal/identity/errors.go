@@ -27,19 +27,19 @@ const (
 // token can get into an answer or a log.
 var sentences = map[Code]string{
 	TokenMissing:     "The call carries no bearer token; sign in and send the token in the Authorization header as \"Bearer <token>\".",
-	TokenMalformed:   "The Authorization header does not hold one readable access token; send \"Bearer <token>\" with the token as it was issued.",
+	TokenMalformed:   "The call does not carry one readable sign-in; send \"Authorization: Bearer <token>\" with one access token as it was issued, or sign in to the portal again.",
 	TokenAlgorithm:   "The token is not signed with RS256; use an access token from Microsoft Entra ID.",
-	TokenSignature:   "The token's signature does not match a key of this installation's tenant; use an unaltered access token that was issued for this service, not for Microsoft Graph or another one.",
+	TokenSignature:   "The token's signature does not match a key of the tenant it names; use an unaltered access token that was issued for this service, not for Microsoft Graph or another one.",
 	TokenExpired:     "The token has expired; sign in again and repeat the call.",
 	TokenNotYetValid: "The token is not valid yet; check the clock of the machine that sends it and repeat the call in a moment.",
-	TokenIssuer:      "The token was not issued by the issuer this service trusts; sign in to the right tenant, and have the app registration issue tokens of the configured version.",
+	TokenIssuer:      "The token was not issued by a tenant this service trusts; sign in to the right one and send an access token of Microsoft Entra ID.",
 	TokenAudience:    "The token is meant for another service; ask for a token for this service's application id.",
-	TokenTenant:      "The token comes from another tenant; sign in to the tenant this service belongs to.",
-	TokenSubject:     "The token does not say who the caller is; use a token of a user or service principal that has an object id.",
+	TokenTenant:      "The token comes from another tenant; sign in to a tenant this service is for.",
+	TokenSubject:     "The token does not say who calls through which application; use an access token, not an ID token, of a user or service principal that has an object id.",
 }
 
-// Error says why a token was refused. The sentence is meant for the caller and
-// holds nothing of the token; the cause is for the log and holds neither.
+// Error says why a token or sign-in was refused. The sentence is meant for the
+// caller, the cause for the log; neither holds anything of the token.
 type Error struct {
 	Code     Code
 	Sentence string

@@ -37,9 +37,10 @@ const (
 // (401), it calls the issuer for every token that names an unknown key, and it
 // never forgets a key that was withdrawn.
 type keyring struct {
-	issuer string
-	client *http.Client
-	now    func() time.Time
+	issuer, tenant string
+	document       string // address of the issuer's discovery document
+	client         *http.Client
+	now            func() time.Time
 
 	flight singleflight.Group
 
@@ -120,7 +121,7 @@ func (k *keyring) download(ctx context.Context) (map[string][]*rsa.PublicKey, er
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
 	}
-	if err := k.get(ctx, strings.TrimSuffix(k.issuer, "/")+"/.well-known/openid-configuration", &discovery); err != nil {
+	if err := k.get(ctx, k.document, &discovery); err != nil {
 		return nil, fmt.Errorf("fetch the issuer's discovery document: %w", err)
 	}
 	if discovery.Issuer != k.issuer {
@@ -137,7 +138,7 @@ func (k *keyring) download(ctx context.Context) (map[string][]*rsa.PublicKey, er
 	}
 	keys := map[string][]*rsa.PublicKey{}
 	for _, text := range set.Keys {
-		if id, key, ok := signingKey(text); ok {
+		if id, key, ok := k.signingKey(text); ok {
 			keys[id] = append(keys[id], key)
 		}
 	}
@@ -149,17 +150,31 @@ func (k *keyring) download(ctx context.Context) (map[string][]*rsa.PublicKey, er
 
 // signingKey reads one key of a set. Those that cannot sign a token for us are
 // skipped, as RFC 7517 section 5 asks, because an issuer may add other kinds.
-func signingKey(text []byte) (id string, key *rsa.PublicKey, ok bool) {
-	var k jose.JSONWebKey
-	if err := json.Unmarshal(text, &k); err != nil {
+func (k *keyring) signingKey(text []byte) (id string, key *rsa.PublicKey, ok bool) {
+	var entry jose.JSONWebKey
+	if err := json.Unmarshal(text, &entry); err != nil || !k.owns(text) {
 		return "", nil, false
 	}
-	key, isRSA := k.Key.(*rsa.PublicKey)
-	if !isRSA || key.N.BitLen() < minKeyBits || k.KeyID == "" ||
-		k.Use != "" && k.Use != "sig" || k.Algorithm != "" && k.Algorithm != string(jose.RS256) {
+	key, isRSA := entry.Key.(*rsa.PublicKey)
+	if !isRSA || key.N.BitLen() < minKeyBits || entry.KeyID == "" ||
+		entry.Use != "" && entry.Use != "sig" || entry.Algorithm != "" && entry.Algorithm != string(jose.RS256) {
 		return "", nil, false
 	}
-	return k.KeyID, key, true
+	return entry.KeyID, key, true
+}
+
+// owns reports whether a key is for tokens of this issuer. Entra's documents of
+// version 2 say so for each key, with the tenant's id or room for it, and hold keys
+// of other issuers too, such as personal accounts' (Entra "access tokens" page); the
+// documents of version 1 do not say it (Microsoft.IdentityModel.Validators).
+func (k *keyring) owns(text []byte) bool {
+	var entry struct {
+		Issuer *string `json:"issuer"`
+	}
+	if err := json.Unmarshal(text, &entry); err != nil {
+		return false
+	}
+	return entry.Issuer == nil || strings.ReplaceAll(*entry.Issuer, tenantPlace, k.tenant) == k.issuer
 }
 
 func (k *keyring) get(ctx context.Context, address string, into any) error {

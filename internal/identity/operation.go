@@ -12,30 +12,73 @@ const (
 	RequestReadAny   Operation = "request.read.any"
 	RequestRevokeOwn Operation = "request.revoke.own"
 	RequestRevokeAny Operation = "request.revoke.any"
+	RequestExtendOwn Operation = "request.extend.own"
+	RequestDecide    Operation = "request.decide"    // approve or deny; whose and how many is policy's
+	BreakGlass       Operation = "breakglass.open"   // to ask; who is let in is policy's
+	BreakGlassReview Operation = "breakglass.review" // to close the review that is due afterwards
+	Lockdown         Operation = "lockdown"          // to put one on and to lift it
 	PolicyRead       Operation = "policy.read"
 	PolicyWrite      Operation = "policy.write"
+	PolicyApprove    Operation = "policy.approve"  // a change that somebody else wrote
 	MachineRead      Operation = "machine.read"    // names, protections, explanations
 	MachineReport    Operation = "machine.report"  // the whole estate at once
 	MachineProtect   Operation = "machine.protect" // what-if included
+	AlertReceive     Operation = "alert.receive"
 )
+
+// ActionGroupApp is the client id of "AzNS AAD Webhook", as which Azure Monitor
+// calls secure webhooks in every tenant (Azure Monitor action groups page).
+const ActionGroupApp = "461e8683-5575-4561-ac7f-899cc907d62a"
+
+// rule says who may do one thing: people with any of the one list's roles,
+// applications with any of the other's. If app is set, no other application may,
+// whatever its roles.
+type rule struct {
+	people, applications []string
+	app                  string
+}
+
+func people(roles ...string) rule { return rule{people: roles} }
+
+// orApplications adds applications, each role by name: a role that was made for people says
+// nothing about a machine that somebody assigned it to.
+func (r rule) orApplications(applications ...string) rule {
+	r.applications = applications
+	return r
+}
 
 // allowed is the whole of who may do what. An administrator is not a requester:
 // who writes the policies should not be the one they open doors for without
-// somebody noticing, so the role for asking has to be given on top. What an
-// application role does not appear in, it may not do.
-var allowed = map[Operation][]string{
-	RequestCreate:    {RoleRequest},
-	RequestReadOwn:   {RoleRequest, RoleApprove, RoleAdmin},
-	RequestReadAny:   {RoleApprove, RoleAdmin, RoleAudit},
-	RequestRevokeOwn: {RoleRequest, RoleAdmin},
-	RequestRevokeAny: {RoleApprove, RoleAdmin},
-	PolicyRead:       {RoleRequest, RoleApprove, RoleAdmin, RoleAudit},
-	PolicyWrite:      {RoleAdmin},
-	MachineRead:      {RoleRequest, RoleApprove, RoleAdmin, RoleAudit},
-	MachineReport:    {RoleApprove, RoleAdmin, RoleAudit},
-	MachineProtect:   {RoleAdmin},
+// somebody noticing, so the role for asking has to be given on top. A CI runner may
+// ask with its workload identity, and see and end what it asked for; nothing more.
+var allowed = map[Operation]rule{
+	RequestCreate:    people(RoleRequest).orApplications(RoleRequest),
+	RequestReadOwn:   people(RoleRequest, RoleApprove, RoleAdmin).orApplications(RoleRequest),
+	RequestReadAny:   people(RoleApprove, RoleAdmin, RoleAudit),
+	RequestRevokeOwn: people(RoleRequest, RoleAdmin).orApplications(RoleRequest),
+	RequestRevokeAny: people(RoleApprove, RoleAdmin),
+	RequestExtendOwn: people(RoleRequest),
+	RequestDecide:    people(RoleApprove).orApplications(RoleDecideWorkflow),
+	BreakGlass:       people(RoleRequest),
+	BreakGlassReview: people(RoleApprove, RoleAdmin),
+	Lockdown:         people(RoleApprove, RoleAdmin),
+	PolicyRead:       people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit),
+	PolicyWrite:      people(RoleAdmin),
+	PolicyApprove:    people(RoleAdmin),
+	MachineRead:      people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit),
+	MachineReport:    people(RoleApprove, RoleAdmin, RoleAudit),
+	MachineProtect:   people(RoleAdmin),
+	// The role alone would let in any application that was given it; the client id
+	// alone any action group of the tenant that nobody gave the role for.
+	AlertReceive: {applications: []string{RoleActionGroup}, app: ActionGroupApp},
 }
 
 // May reports whether one of the caller's roles allows the operation. An unknown
 // operation is allowed to nobody.
-func (c Caller) May(op Operation) bool { return slices.ContainsFunc(allowed[op], c.Has) }
+func (c Caller) May(op Operation) bool {
+	r := allowed[op]
+	if !c.Application {
+		return slices.ContainsFunc(r.people, c.Has)
+	}
+	return (r.app == "" || c.App == r.app) && slices.ContainsFunc(r.applications, c.Has)
+}

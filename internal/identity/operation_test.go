@@ -5,48 +5,67 @@ import (
 	"testing"
 )
 
+var allRoles = []string{RoleRequest, RoleApprove, RoleAdmin, RoleAudit, RoleDecideWorkflow, RoleActionGroup}
+
+// TestMay walks every operation, every role and every kind of caller.
 func TestMay(t *testing.T) {
-	roles := []string{RoleRequest, RoleApprove, RoleAdmin, RoleAudit, RoleDecideWorkflow, RoleActionGroup}
+	const monitor = "461e8683-5575-4561-ac7f-899cc907d62a"
 	table := []struct {
-		op      Operation
-		allowed []string
+		op                   Operation
+		people, applications []string
+		only                 string // the only application
 	}{
-		{"request.create", []string{"Jit.Request"}},
-		{"request.read.own", []string{"Jit.Request", "Jit.Approve", "Jit.Admin"}},
-		{"request.read.any", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}},
-		{"request.revoke.own", []string{"Jit.Request", "Jit.Admin"}},
-		{"request.revoke.any", []string{"Jit.Approve", "Jit.Admin"}},
-		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}},
-		{"policy.write", []string{"Jit.Admin"}},
-		{"machine.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}},
-		{"machine.report", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}},
-		{"machine.protect", []string{"Jit.Admin"}},
+		{"request.create", []string{"Jit.Request"}, []string{"Jit.Request"}, ""},
+		{"request.read.own", []string{"Jit.Request", "Jit.Approve", "Jit.Admin"}, []string{"Jit.Request"}, ""},
+		{"request.read.any", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
+		{"request.revoke.own", []string{"Jit.Request", "Jit.Admin"}, []string{"Jit.Request"}, ""},
+		{"request.revoke.any", []string{"Jit.Approve", "Jit.Admin"}, nil, ""},
+		{"request.extend.own", []string{"Jit.Request"}, nil, ""},
+		{"request.decide", []string{"Jit.Approve"}, []string{"Jit.Decide.Workflow"}, ""},
+		{"breakglass.open", []string{"Jit.Request"}, nil, ""},
+		{"breakglass.review", []string{"Jit.Approve", "Jit.Admin"}, nil, ""},
+		{"lockdown", []string{"Jit.Approve", "Jit.Admin"}, nil, ""},
+		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
+		{"policy.write", []string{"Jit.Admin"}, nil, ""},
+		{"policy.approve", []string{"Jit.Admin"}, nil, ""},
+		{"machine.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
+		{"machine.report", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
+		{"machine.protect", []string{"Jit.Admin"}, nil, ""},
+		{"alert.receive", nil, []string{"ActionGroupsSecureWebhook"}, monitor},
 	}
 	listed := map[Operation]bool{}
 	for _, row := range table {
-		for _, role := range roles {
-			want := slices.Contains(row.allowed, role)
-			if got := (Caller{Roles: []string{role}}).May(row.op); got != want {
-				t.Errorf("%s may %s: %t, want %t", role, row.op, got, want)
-			}
-			if got := (Caller{Roles: []string{"jit.admin", role, "Unknown"}}).May(row.op); got != want {
-				t.Errorf("%s among others may %s: %t, want %t", role, row.op, got, want)
-			}
-		}
-		if (Caller{}).May(row.op) {
-			t.Errorf("a caller without roles may %s", row.op)
-		}
 		listed[row.op] = true
+		for _, application := range []bool{false, true} {
+			for _, app := range []string{client, monitor, ""} {
+				who := Caller{Application: application, App: app}
+				if who.May(row.op) {
+					t.Errorf("%+v without roles may %s", who, row.op)
+				}
+				may := row.people
+				if application {
+					may = row.applications
+				}
+				for _, role := range allRoles {
+					want := slices.Contains(may, role) && (row.only == "" || app == row.only)
+					for _, roles := range [][]string{{role}, {"jit.admin", role, "Unknown"}} {
+						if who.Roles = roles; who.May(row.op) != want {
+							t.Errorf("%+v may %s: %t", who, row.op, !want)
+						}
+					}
+				}
+			}
+		}
 	}
 	for op := range allowed {
 		if !listed[op] {
 			t.Errorf("%s is not in this test's table", op)
 		}
 	}
-	for _, role := range roles {
+	for _, application := range []bool{false, true} {
 		for _, op := range []Operation{"", "request.delete", "*", "REQUEST.CREATE"} {
-			if (Caller{Roles: []string{role}}).May(op) {
-				t.Errorf("%s may do %q, which is no operation", role, op)
+			if (Caller{Roles: allRoles, App: monitor, Application: application}).May(op) {
+				t.Errorf("somebody may do %q, which is no operation", op)
 			}
 		}
 	}

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive and strict about duplicates, which encoding/json is not
-	"github.com/go-jose/go-jose/v4/jwt"
-	"github.com/google/uuid"
 )
 
 // Skew is how far the clock of the issuer and ours may differ.
@@ -24,39 +21,47 @@ const Skew = 2 * time.Minute
 // group ids are about 8 kB.
 const maxToken = 32 << 10
 
-// Config says whose tokens are good. Tenant and Audience are required.
+// Config says whose tokens are good. Tenants and Audiences are required.
 type Config struct {
-	Tenant   string           // directory id, a GUID
-	Audience string           // exactly what the aud claim holds: the client id GUID (v2 tokens) or the App ID URI (v1)
-	Issuer   string           // default https://login.microsoftonline.com/{tenant}/v2.0
-	HTTP     *http.Client     // for the issuer's documents; default: 10 s timeout, redirects refused
-	Now      func() time.Time // default time.Now
+	Tenants []string // directory ids, GUIDs
+	// Audiences are what the aud claim may hold, exactly: the client id (a GUID,
+	// always in version 2) and, if the API's tokens are of version 1, the App ID URI.
+	Audiences []string
+	// Issuer is the version 2 issuer with "{tenantid}" in the place of the tenant's
+	// id; default https://login.microsoftonline.com/{tenantid}/v2.0. With one tenant
+	// its id may stand there. Tokens of version 1 are taken as well; their issuer
+	// follows from the tenant.
+	Issuer string
+
+	// EasyAuth takes the sign-ins of App Service Authentication, for callers without
+	// a bearer token. PlatformAuth is the platform's word that this is switched on
+	// (WEBSITE_AUTH_ENABLED, read-only, App Service environment variables page);
+	// [New] refuses the one without the other, because with it off the headers are
+	// whatever the caller wrote.
+	EasyAuth, PlatformAuth bool
+
+	HTTP *http.Client     // for the issuers' documents; default: 10 s timeout, redirects refused
+	Now  func() time.Time // default time.Now
 }
 
-// Verifier validates bearer tokens. It is safe for concurrent use.
+// Verifier tells who calls. It is safe for concurrent use.
 type Verifier struct {
-	tenant, audience, issuer string
-	now                      func() time.Time
-	keys                     *keyring
+	issuers   map[string]*issuer // by name
+	audiences []string
+	easyAuth  bool
+	now       func() time.Time
 }
 
-// New does not touch the network: the issuer's documents are fetched when the
+// New does not touch the network: an issuer's documents are fetched when its
 // first token has to be checked, so that the handler starts without it.
 func New(c Config) (*Verifier, error) {
-	tenant, err := uuid.Parse(c.Tenant)
-	if err != nil || len(c.Tenant) != 36 {
-		return nil, errors.New("identity: the tenant must be the directory id, a GUID; a domain name never equals the tid claim")
-	}
-	if c.Audience == "" {
+	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
 		return nil, errors.New("identity: an audience is needed, the application's client id or App ID URI; without one tokens for any service would be good")
 	}
-	v := &Verifier{tenant: tenant.String(), audience: c.Audience, issuer: c.Issuer, now: c.Now}
-	if v.issuer == "" {
-		v.issuer = "https://login.microsoftonline.com/" + v.tenant + "/v2.0"
+	if c.EasyAuth && !c.PlatformAuth {
+		return nil, errors.New("identity: App Service Authentication is to be trusted, but the platform does not say that it is on (WEBSITE_AUTH_ENABLED); switch it on, or do without it: anybody could send its headers")
 	}
-	if err := trustworthy(v.issuer); err != nil {
-		return nil, fmt.Errorf("identity: issuer: %w", err)
-	}
+	v := &Verifier{audiences: slices.Clone(c.Audiences), easyAuth: c.EasyAuth, now: c.Now}
 	if v.now == nil {
 		v.now = time.Now
 	}
@@ -68,52 +73,26 @@ func New(c Config) (*Verifier, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	v.keys = &keyring{issuer: v.issuer, client: client, now: v.now}
+	var err error
+	if v.issuers, err = issuersOf(c.Tenants, c.Issuer, client, v.now); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 
-// trustworthy accepts https, and http to this machine. Keys that came over plain
-// http from elsewhere could be anybody's.
-func trustworthy(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return errors.New("it must be an absolute URL")
+// Verify reads the headers of a call. It returns an [*Error] for a token or sign-in
+// that is not good, and an error that wraps [ErrUnavailable] if an issuer's keys are
+// needed and cannot be had. A call with an Authorization header is judged by that
+// alone, so that a bad token cannot be helped out by a session.
+func (v *Verifier) Verify(ctx context.Context, h http.Header) (Caller, error) {
+	authorization := h.Values("Authorization")
+	if v.easyAuth && len(authorization) == 0 {
+		return v.session(h)
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()) {
-		return nil
+	if len(authorization) > 1 {
+		return Caller{}, refuse(TokenMalformed, errors.New("several Authorization headers"))
 	}
-	return errors.New("it must be https; plain http is accepted for a loopback host only, because whoever answers decides which tokens are good")
-}
-
-func loopback(host string) bool {
-	if a, err := netip.ParseAddr(host); err == nil {
-		return a.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
-}
-
-// claims of Entra ID access tokens, both versions (Entra "access token claims
-// reference").
-type claims struct {
-	Issuer    string           `json:"iss"`
-	Audience  jwt.Audience     `json:"aud"`
-	Expiry    *jwt.NumericDate `json:"exp"`
-	NotBefore *jwt.NumericDate `json:"nbf"`
-	Tenant    string           `json:"tid"`
-	Object    string           `json:"oid"`
-	Roles     []string         `json:"roles"`
-	Azp       string           `json:"azp"`   // v2
-	AppID     string           `json:"appid"` // v1
-	Preferred string           `json:"preferred_username"`
-	UPN       string           `json:"upn"`
-	Name      string           `json:"name"`
-}
-
-// Verify takes the value of the Authorization header. It returns an [*Error] for
-// a token that is not good, and an error that wraps [ErrUnavailable] if the
-// issuer's keys are needed and cannot be had.
-func (v *Verifier) Verify(ctx context.Context, authorization string) (Caller, error) {
-	token, refusal := bearer(authorization)
+	token, refusal := bearer(strings.Join(authorization, ""))
 	if refusal != nil {
 		return Caller{}, refusal
 	}
@@ -127,14 +106,23 @@ func (v *Verifier) Verify(ctx context.Context, authorization string) (Caller, er
 	if err != nil {
 		return Caller{}, refuse(TokenMalformed, nil) // the error may quote the token
 	}
-	keys, err := v.keys.find(ctx, kid)
+	// Whose keys to try is all that is believed of a payload before its signature is
+	// proven. A token of no issuer of ours makes us fetch nothing.
+	var c claims
+	if err := json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &c); err != nil {
+		return Caller{}, refuse(TokenMalformed, nil)
+	}
+	from := v.issuers[c.Issuer]
+	if from == nil {
+		return Caller{}, refuse(TokenIssuer, nil)
+	}
+	keys, err := from.keys.find(ctx, kid)
 	if err != nil {
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	var payload []byte
 	for _, key := range keys {
-		if payload, err = signed.Verify(key); err == nil {
-			return v.judge(payload)
+		if _, err = signed.Verify(key); err == nil {
+			return v.judge(from, c)
 		}
 	}
 	return Caller{}, refuse(TokenSignature, fmt.Errorf("%d keys of the issuer bear the token's key id", len(keys)))
@@ -172,19 +160,22 @@ func header(token string) (kid string, refusal *Error) {
 	return h.KeyID, nil
 }
 
-// judge checks the claims of a token whose signature is proven.
-func (v *Verifier) judge(payload []byte) (Caller, error) {
-	var c claims
-	if err := json.Unmarshal(payload, &c); err != nil {
-		return Caller{}, refuse(TokenMalformed, nil)
-	}
+// judge checks the claims of a token that the issuer's key has signed.
+func (v *Verifier) judge(from *issuer, c claims) (Caller, error) {
 	now := v.now()
+	// Each version has its own claim for the application; the other's is not looked
+	// at. ID tokens have neither: they are for the application that signed the person
+	// in, not for an API.
+	app := c.Azp
+	if from.version == version1 {
+		app = c.AppID
+	}
 	switch {
-	case c.Issuer != v.issuer:
-		return Caller{}, refuse(TokenIssuer, nil)
-	case len(c.Audience) != 1 || c.Audience[0] != v.audience:
+	case c.Version != from.version:
+		return Caller{}, refuse(TokenIssuer, errors.New("its version is not that of its issuer"))
+	case len(c.Audience) != 1 || !slices.Contains(v.audiences, c.Audience[0]):
 		return Caller{}, refuse(TokenAudience, nil)
-	case c.Tenant != v.tenant:
+	case c.Tenant != from.tenant:
 		return Caller{}, refuse(TokenTenant, nil)
 	case c.Expiry == nil:
 		return Caller{}, refuse(TokenExpired, errors.New("it has no expiry"))
@@ -192,23 +183,12 @@ func (v *Verifier) judge(payload []byte) (Caller, error) {
 		return Caller{}, refuse(TokenExpired, fmt.Errorf("at %s, it is %s", stamp(c.Expiry.Time()), stamp(now)))
 	case c.NotBefore != nil && now.Add(Skew).Before(c.NotBefore.Time()):
 		return Caller{}, refuse(TokenNotYetValid, fmt.Errorf("before %s, it is %s", stamp(c.NotBefore.Time()), stamp(now)))
-	case c.Object == "":
-		return Caller{}, refuse(TokenSubject, nil)
+	case !c.identified():
+		return Caller{}, refuse(TokenSubject, errors.New("no object id"))
+	case app == "":
+		return Caller{}, refuse(TokenSubject, errors.New("no client id"))
 	}
-	app := first(c.Azp, c.AppID)
-	return Caller{
-		Tenant: c.Tenant, Object: c.Object, App: app, Roles: c.Roles,
-		Name: first(c.Preferred, c.UPN, c.Name, app),
-	}, nil
+	return c.caller(app), nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-func first(candidates ...string) string {
-	for _, c := range candidates {
-		if c != "" {
-			return c
-		}
-	}
-	return ""
-}

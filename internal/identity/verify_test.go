@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -18,34 +19,72 @@ import (
 )
 
 func TestVerifyAccepts(t *testing.T) {
-	const app = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-	full := Caller{Tenant: tenant, Object: object, App: app, Name: "dana@contoso.com", Roles: []string{RoleRequest, RoleAudit}}
+	const unknown = "a claim nobody knows"
+	full := Caller{Tenant: tenant, Object: object, App: client, Name: "dana@contoso.com", Roles: []string{RoleRequest, RoleAudit}}
 	with := func(change func(*Caller)) Caller { c := full; change(&c); return c }
+	groups := []string{"9f0a1b2c-0000-4000-8000-000000000001", "9f0a1b2c-0000-4000-8000-000000000002"}
+	type claims = map[string]any
 	for name, test := range map[string]struct {
-		changes map[string]any
+		version string
+		changes claims
 		want    Caller
 	}{
-		"a user's token": {nil, full},
-		"upn is the second choice of name": {map[string]any{"preferred_username": nil, "upn": "dana@corp"},
+		"a user's token": {version2, nil, full},
+		"one of the other tenant": {version2, claims{"iss": "second", "tid": second},
+			with(func(c *Caller) { c.Tenant = second })},
+		"upn is the second choice of name": {version2, claims{"preferred_username": nil, "upn": "dana@corp"},
 			with(func(c *Caller) { c.Name = "dana@corp" })},
-		"name is the third": {map[string]any{"preferred_username": nil}, with(func(c *Caller) { c.Name = "Dana" })},
-		"an application's token shows the application": {map[string]any{"preferred_username": nil, "name": nil, "scp": nil},
-			with(func(c *Caller) { c.Name = app })},
-		"version 1 calls the application appid": {map[string]any{"preferred_username": nil, "name": nil, "azp": nil, "appid": app},
-			with(func(c *Caller) { c.Name = app })},
-		"no roles": {map[string]any{"roles": nil}, with(func(c *Caller) { c.Roles = nil })},
-		"no nbf":   {map[string]any{"nbf": nil}, full},
-		"a claim in another case is another claim": {map[string]any{"Roles": []string{RoleAdmin}, "OID": "x", "Tid": "y"}, full},
-		"an audience list of one":                  {map[string]any{"aud": []string{audience}}, full},
+		"name is the last": {version2, claims{"preferred_username": nil}, with(func(c *Caller) { c.Name = "Dana" })},
+		"no roles":         {version2, claims{"roles": nil}, with(func(c *Caller) { c.Roles = nil })},
+		"no nbf":           {version2, claims{"nbf": nil}, full},
+		"a claim in another case is another claim": {version2, claims{"Roles": []string{RoleAdmin}, "OID": "x", "Tid": "y", "SCP": ""}, full},
+		"an audience list of one":                  {version2, claims{"aud": []string{audience}}, full},
+		"version 2 for an App ID URI":              {version2, claims{"aud": appURI}, full},
+		"claims that mean nothing to us":           {version2, claims{unknown: []int{1}, "uti": "id", "acrs": []string{"c1"}}, full},
+		"version 2 does not call it appid":         {version2, claims{"appid": ActionGroupApp}, full},
+
+		"version 1":                        {version1, nil, full},
+		"version 1 of the other tenant":    {version1, claims{"iss": v1(second), "tid": second}, with(func(c *Caller) { c.Tenant = second })},
+		"version 1 for a client id":        {version1, claims{"aud": audience}, full},
+		"version 1 does not call it azp":   {version1, claims{"azp": ActionGroupApp}, full},
+		"a guest's unique name, version 1": {version1, claims{"upn": nil, "unique_name": "live.com#dana@example.com"}, with(func(c *Caller) { c.Name = "live.com#dana@example.com" })},
+
+		"no scope means an application": {version2, claims{"preferred_username": nil, "name": nil, "scp": nil},
+			with(func(c *Caller) { c.Name, c.Application = client, true })},
+		"an empty scope is none":                 {version2, claims{"scp": " "}, with(func(c *Caller) { c.Application = true })},
+		"no scope in version 1":                  {version1, claims{"scp": nil}, with(func(c *Caller) { c.Application = true })},
+		"idtyp app":                              {version2, claims{"idtyp": "app", "scp": nil}, with(func(c *Caller) { c.Application = true })},
+		"idtyp app outranks a scope":             {version2, claims{"idtyp": "app"}, with(func(c *Caller) { c.Application = true })},
+		"idtyp user":                             {version2, claims{"idtyp": "user"}, full},
+		"idtyp user without a scope is no proof": {version2, claims{"idtyp": "user", "scp": nil}, with(func(c *Caller) { c.Application = true })},
+		"an unknown idtyp is no person":          {version2, claims{"idtyp": "device"}, with(func(c *Caller) { c.Application = true })},
+
+		"groups":    {version2, claims{"groups": groups}, with(func(c *Caller) { c.Groups = groups })},
+		"no groups": {version2, claims{"groups": []string{}}, with(func(c *Caller) { c.Groups = []string{} })},
+		"too many groups": {version2, claims{"_claim_names": claims{"groups": "src1"},
+			"_claim_sources": claims{"src1": claims{"endpoint": "https://graph.windows.net/x/users/y/getMemberObjects"}}},
+			with(func(c *Caller) { c.GroupsIncomplete = true })},
+		"other claims that did not fit":       {version2, claims{"_claim_names": claims{"wids": "src1"}}, full},
+		"too many groups in an implicit flow": {version2, claims{"hasgroups": true}, with(func(c *Caller) { c.GroupsIncomplete = true })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			got, err := f.Verify(t.Context(), f.token(t, test.changes))
+			make := f.token
+			if test.version == version1 {
+				make = f.token1
+			}
+			if test.changes["iss"] == "second" {
+				test.changes["iss"] = f.issuer.v2(second)
+			}
+			got, err := f.verify(t, make(t, test.changes))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)
+			}
+			if n := f.issuer.discovery.Load(); n != 1 {
+				t.Errorf("%d issuers were asked for one token", n)
 			}
 		})
 	}
@@ -72,6 +111,10 @@ func TestVerifyRefuses(t *testing.T) {
 	parts := strings.Split(good, ".")
 	now := f.clock.Now()
 	change := func(name string, value any) string { return f.token(t, map[string]any{name: value}) }
+	change1 := func(name string, value any) string { return f.token1(t, map[string]any{name: value}) }
+	both := func(first string, a any, second string, b any) string {
+		return f.token(t, map[string]any{first: a, second: b})
+	}
 
 	for name, test := range map[string]struct {
 		header string
@@ -106,28 +149,55 @@ func TestVerifyRefuses(t *testing.T) {
 			map[string]any{"jwk": jose.JSONWebKey{Key: strangersKey.Public()}}), TokenSignature},
 		"an extension that must be understood": {"Bearer " + sign(t, jose.RS256, firstKey, "first", claims,
 			map[string]any{"crit": []string{"exp"}, "exp": 1}), TokenSignature},
-		"claims of another token":  {"Bearer " + parts[0] + "." + strings.Split(change("oid", "other"), ".")[1] + "." + parts[2], TokenSignature},
-		"the signature cut short":  {"Bearer " + parts[0] + "." + parts[1] + "." + parts[2][:40], TokenSignature},
-		"no signature":             {"Bearer " + parts[0] + "." + parts[1] + ".", TokenSignature},
-		"another issuer":           {change("iss", "https://sts.windows.net/"+tenant+"/"), TokenIssuer},
-		"the issuer with a slash":  {change("iss", f.issuer.URL+"/"), TokenIssuer},
-		"no issuer":                {change("iss", nil), TokenIssuer},
-		"another audience":         {change("aud", "https://management.azure.com"), TokenAudience},
-		"the audience in capitals": {change("aud", strings.ToUpper(audience)), TokenAudience},
-		"ours among the audiences": {change("aud", []string{audience, "00000003-0000-0000-c000-000000000000"}), TokenAudience},
-		"no audience":              {change("aud", nil), TokenAudience},
-		"another tenant":           {change("tid", "9188040d-6c67-4c5b-b112-36a304b66dad"), TokenTenant},
-		"no tenant":                {change("tid", nil), TokenTenant},
-		"expired":                  {change("exp", now.Add(-time.Hour).Unix()), TokenExpired},
-		"no expiry":                {change("exp", nil), TokenExpired},
-		"not valid yet":            {change("nbf", now.Add(time.Hour).Unix()), TokenNotYetValid},
-		"no object id":             {change("oid", nil), TokenSubject},
-		"an empty object id":       {change("oid", ""), TokenSubject},
-		"roles that are no list":   {change("roles", RoleAdmin), TokenMalformed},
-		"an expiry that is text":   {change("exp", "tomorrow"), TokenMalformed},
+		"claims of another token": {"Bearer " + parts[0] + "." + strings.Split(change("oid", "other"), ".")[1] + "." + parts[2], TokenSignature},
+		"the signature cut short": {"Bearer " + parts[0] + "." + parts[1] + "." + parts[2][:40], TokenSignature},
+		"no signature":            {"Bearer " + parts[0] + "." + parts[1] + ".", TokenSignature},
+
+		"another issuer":              {change("iss", "https://login.example.com/"+tenant+"/v2.0"), TokenIssuer},
+		"the issuer with a slash":     {change("iss", f.issuer.v2(tenant)+"/"), TokenIssuer},
+		"the issuer in capitals":      {change("iss", strings.ToUpper(f.issuer.v2(tenant))), TokenIssuer},
+		"the issuer's template":       {change("iss", f.issuer.URL+"/{tenantid}/v2.0"), TokenIssuer},
+		"all tenants' issuer":         {change("iss", f.issuer.v2("common")), TokenIssuer},
+		"a foreign tenant's":          {both("iss", f.issuer.v2(foreign), "tid", foreign), TokenIssuer},
+		"a foreign tenant's, v1":      {f.token1(t, map[string]any{"iss": v1(foreign), "tid": foreign}), TokenIssuer},
+		"version 1, no slash":         {change1("iss", strings.TrimSuffix(v1(tenant), "/")), TokenIssuer},
+		"no issuer":                   {change("iss", nil), TokenIssuer},
+		"version 2 from issuer 1":     {change("iss", v1(tenant)), TokenIssuer},
+		"version 1 from issuer 2":     {change1("iss", f.issuer.v2(tenant)), TokenIssuer},
+		"no version":                  {change("ver", nil), TokenIssuer},
+		"an unknown version":          {change("ver", "3.0"), TokenIssuer},
+		"another audience":            {change("aud", "https://management.azure.com"), TokenAudience},
+		"the audience in capitals":    {change("aud", strings.ToUpper(audience)), TokenAudience},
+		"the App ID URI with a slash": {change1("aud", appURI+"/"), TokenAudience},
+		"ours among the audiences":    {change("aud", []string{audience, "00000003-0000-0000-c000-000000000000"}), TokenAudience},
+		"both of our audiences":       {change("aud", []string{audience, appURI}), TokenAudience},
+		"no audience":                 {change("aud", nil), TokenAudience},
+		"an empty audience":           {change("aud", ""), TokenAudience},
+		"another tenant":              {change("tid", foreign), TokenTenant},
+		"the other of our tenants":    {change("tid", second), TokenTenant},
+		"and the other way round":     {both("iss", f.issuer.v2(second), "tid", tenant), TokenTenant},
+		"another tenant in v1":        {change1("tid", second), TokenTenant},
+		"the tenant in capitals":      {change("tid", strings.ToUpper(tenant)), TokenTenant},
+		"no tenant":                   {change("tid", nil), TokenTenant},
+		"expired":                     {change("exp", now.Add(-time.Hour).Unix()), TokenExpired},
+		"expired in v1":               {change1("exp", now.Add(-time.Hour).Unix()), TokenExpired},
+		"no expiry":                   {change("exp", nil), TokenExpired},
+		"not valid yet":               {change("nbf", now.Add(time.Hour).Unix()), TokenNotYetValid},
+		"no object id":                {change("oid", nil), TokenSubject},
+		"an empty object id":          {change("oid", ""), TokenSubject},
+		"an object id that is none":   {change("oid", "../"+object), TokenSubject},
+		"an object id in braces":      {change("oid", "{"+object+"}"), TokenSubject},
+		"an ID token":                 {f.token(t, map[string]any{"azp": nil, "scp": nil, "nonce": "n"}), TokenSubject},
+		"v1's application in v2":      {both("azp", nil, "appid", client), TokenSubject},
+		"v2's application in v1":      {f.token1(t, map[string]any{"appid": nil, "azp": client}), TokenSubject},
+		"roles that are no list":      {change("roles", RoleAdmin), TokenMalformed},
+		"groups that are no list":     {change("groups", "src1"), TokenMalformed},
+		"a list of scopes":            {change("scp", []string{"access_as_user"}), TokenMalformed},
+		"an expiry that is text":      {change("exp", "tomorrow"), TokenMalformed},
+		"a payload with two tenants":  {"Bearer " + raw(`{"alg":"RS256","kid":"first"}`, `{"tid":"`+foreign+`","tid":"`+tenant+`"}`), TokenMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := f.Verify(t.Context(), test.header)
+			got, err := f.verify(t, test.header)
 			var refused *Error
 			if !errors.As(err, &refused) || refused.Code != test.want {
 				t.Fatalf("got %v, want %s", err, test.want)
@@ -163,6 +233,29 @@ func noTokenIn(t testing.TB, header string, err error) {
 	}
 }
 
+// TestAuthorizationHeaders: what is sent twice is refused, whichever is good.
+func TestAuthorizationHeaders(t *testing.T) {
+	f := newFixture(t)
+	good := f.token(t, nil)
+	for name, test := range map[string]struct {
+		headers http.Header
+		want    Code
+	}{
+		"none":               {http.Header{}, TokenMissing},
+		"nil":                {nil, TokenMissing},
+		"the good one twice": {http.Header{"Authorization": {good, good}}, TokenMalformed},
+		"an empty one first": {http.Header{"Authorization": {"", good}}, TokenMalformed},
+		"another header":     {http.Header{"X-Authorization": {good}, "Proxy-Authorization": {good}, "X-Ms-Token-Aad-Access-Token": {good[7:]}}, TokenMissing},
+	} {
+		if _, err := f.Verify(t.Context(), test.headers); code(err) != test.want {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+	}
+	if _, err := f.verify(t, good); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEverySentenceExists(t *testing.T) {
 	all := []Code{TokenMissing, TokenMalformed, TokenAlgorithm, TokenSignature, TokenExpired,
 		TokenNotYetValid, TokenIssuer, TokenAudience, TokenTenant, TokenSubject}
@@ -185,7 +278,7 @@ func TestSkew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			_, err := f.Verify(t.Context(), f.token(t, map[string]any{test.claim: f.clock.Now().Add(test.off).Unix()}))
+			_, err := f.verify(t, f.token(t, map[string]any{test.claim: f.clock.Now().Add(test.off).Unix()}))
 			var refused *Error
 			if errors.As(err, &refused); test.want == "" && err != nil || test.want != "" && (refused == nil || refused.Code != test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
@@ -195,47 +288,72 @@ func TestSkew(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	good := Config{Tenant: tenant, Audience: audience}
+	good := func() Config { return Config{Tenants: []string{tenant}, Audiences: []string{audience}} }
 	for name, test := range map[string]struct {
 		change func(*Config)
 		good   bool
 	}{
 		"only what is required":        {func(*Config) {}, true},
-		"an App ID URI as audience":    {func(c *Config) { c.Audience = "api://jitgate" }, true},
-		"a version 1 issuer":           {func(c *Config) { c.Issuer = "https://sts.windows.net/" + tenant + "/" }, true},
-		"http to this machine":         {func(c *Config) { c.Issuer = "http://127.0.0.1:8400/x" }, true},
-		"http to this machine by name": {func(c *Config) { c.Issuer = "http://localhost:8400" }, true},
-		"http to this machine in IPv6": {func(c *Config) { c.Issuer = "http://[::1]:8400" }, true},
-		"http to elsewhere":            {func(c *Config) { c.Issuer = "http://login.example.com" }, false},
-		"http to a lookalike":          {func(c *Config) { c.Issuer = "http://localhost.example.com" }, false},
-		"another scheme":               {func(c *Config) { c.Issuer = "file:///etc/issuer" }, false},
-		"an issuer that is no URL":     {func(c *Config) { c.Issuer = "login.microsoftonline.com" }, false},
-		"no tenant":                    {func(c *Config) { c.Tenant = "" }, false},
-		"a domain as tenant":           {func(c *Config) { c.Tenant = "contoso.onmicrosoft.com" }, false},
-		"a tenant in braces":           {func(c *Config) { c.Tenant = "{" + tenant + "}" }, false},
-		"no audience":                  {func(c *Config) { c.Audience = "" }, false},
+		"an App ID URI as audience":    {func(c *Config) { c.Audiences = []string{"api://jitgate"} }, true},
+		"both":                         {func(c *Config) { c.Audiences = []string{audience, "api://jitgate"} }, true},
+		"two tenants":                  {func(c *Config) { c.Tenants = []string{tenant, second} }, true},
+		"the issuer of another cloud":  {func(c *Config) { c.Issuer = "https://login.microsoftonline.us/{tenantid}/v2.0" }, true},
+		"the issuer of the one tenant": {func(c *Config) { c.Issuer = "https://login.microsoftonline.com/" + tenant + "/v2.0" }, true},
+		"the issuer of one tenant for two": {func(c *Config) {
+			c.Issuer, c.Tenants = "https://login.microsoftonline.com/"+tenant+"/v2.0", []string{tenant, second}
+		}, false},
+		"the issuer of all tenants":         {func(c *Config) { c.Issuer = "https://login.microsoftonline.com/common/v2.0" }, false},
+		"the issuer of another tenant":      {func(c *Config) { c.Issuer = "https://login.microsoftonline.com/" + second + "/v2.0" }, false},
+		"a version 1 issuer":                {func(c *Config) { c.Issuer = "https://sts.windows.net/{tenantid}/" }, false},
+		"http to this machine":              {func(c *Config) { c.Issuer = "http://127.0.0.1:8400/{tenantid}/v2.0" }, true},
+		"http to this machine by name":      {func(c *Config) { c.Issuer = "http://localhost:8400/{tenantid}/v2.0" }, true},
+		"http to this machine in IPv6":      {func(c *Config) { c.Issuer = "http://[::1]:8400/{tenantid}/v2.0" }, true},
+		"http to elsewhere":                 {func(c *Config) { c.Issuer = "http://login.example.com/{tenantid}/v2.0" }, false},
+		"http to a lookalike":               {func(c *Config) { c.Issuer = "http://localhost.example.com/{tenantid}/v2.0" }, false},
+		"another scheme":                    {func(c *Config) { c.Issuer = "file:///etc/{tenantid}/v2.0" }, false},
+		"an issuer that is no URL":          {func(c *Config) { c.Issuer = "login.microsoftonline.com/{tenantid}/v2.0" }, false},
+		"no tenant":                         {func(c *Config) { c.Tenants = nil }, false},
+		"an empty tenant":                   {func(c *Config) { c.Tenants = []string{tenant, ""} }, false},
+		"a domain as tenant":                {func(c *Config) { c.Tenants = []string{"contoso.onmicrosoft.com"} }, false},
+		"a tenant in braces":                {func(c *Config) { c.Tenants = []string{"{" + tenant + "}"} }, false},
+		"no audience":                       {func(c *Config) { c.Audiences = nil }, false},
+		"an empty audience":                 {func(c *Config) { c.Audiences = []string{audience, ""} }, false},
+		"sign-ins the platform vouches for": {func(c *Config) { c.EasyAuth, c.PlatformAuth = true, true }, true},
+		"sign-ins nobody vouches for":       {func(c *Config) { c.EasyAuth = true }, false},
+		"a platform nobody wanted to ask":   {func(c *Config) { c.PlatformAuth = true }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := good
+			c := good()
 			test.change(&c)
 			if _, err := New(c); (err == nil) != test.good {
 				t.Error(err)
 			}
 		})
 	}
-	v, err := New(Config{Tenant: strings.ToUpper(tenant), Audience: audience})
+}
+
+func TestIssuersOfPublicCloud(t *testing.T) {
+	v, err := New(Config{Tenants: []string{strings.ToUpper(tenant)}, Audiences: []string{audience}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "https://login.microsoftonline.com/" + tenant + "/v2.0"; v.issuer != want {
-		t.Errorf("issuer %s, want %s", v.issuer, want)
+	got := map[string]string{}
+	for name, i := range v.issuers {
+		got[name+" "+i.version+" "+i.tenant] = i.keys.document
+	}
+	want := map[string]string{
+		"https://login.microsoftonline.com/" + tenant + "/v2.0 2.0 " + tenant: "https://login.microsoftonline.com/" + tenant + "/v2.0/.well-known/openid-configuration",
+		"https://sts.windows.net/" + tenant + "/ 1.0 " + tenant:               "https://login.microsoftonline.com/" + tenant + "/.well-known/openid-configuration",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
 func FuzzVerify(f *testing.F) {
 	fix := newFixture(f)
 	good := fix.token(f, nil)
-	accepted, err := fix.Verify(f.Context(), good)
+	accepted, err := fix.verify(f, good)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -248,7 +366,7 @@ func FuzzVerify(f *testing.F) {
 	}
 	signedPart := strings.TrimPrefix(good, "Bearer ")
 	f.Fuzz(func(t *testing.T, header string) {
-		got, err := fix.Verify(t.Context(), header)
+		got, err := fix.verify(t, header)
 		if err == nil {
 			// Only the one token that was ever signed can be good, however the scheme
 			// is written.

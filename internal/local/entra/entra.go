@@ -1,7 +1,8 @@
 // Package entra stands in for Microsoft Entra ID on a laptop and in tests: the
 // App Service managed-identity endpoint, OpenID Connect discovery with its signing
-// keys, and tokens for a few demo people. It owns one tenant, one API registration
-// and the keys they sign with.
+// keys, and tokens of both versions for a few demo people and applications. It owns a
+// tenant or several, one API registration that is known in all of them, and the keys
+// they sign with.
 //
 // It knows no passwords and no sign-in pages: whoever can reach it may have any
 // token, so it must listen on 127.0.0.1 only. It refuses other tenants, other
@@ -21,7 +22,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jonboulle/clockwork"
@@ -29,9 +29,10 @@ import (
 
 // Options configures a stand-in.
 type Options struct {
-	TenantID       string // a UUID; required
-	Audience       string // the API's client id, a UUID; required
-	IdentityHeader string // the secret of the managed-identity endpoint; "" means a random one
+	TenantID       string   // a UUID; required
+	OtherTenants   []string // more tenants that issue tokens, UUIDs; people and applications are the same everywhere
+	Audience       string   // the API's client id, a UUID; required
+	IdentityHeader string   // the secret of the managed-identity endpoint; "" means a random one
 	Clock          clockwork.Clock
 	Logger         *slog.Logger
 	Key            *rsa.PrivateKey // the first signing key; nil means a new one of 2048 bits
@@ -40,6 +41,7 @@ type Options struct {
 // Server is the stand-in. It is safe for concurrent use.
 type Server struct {
 	tenant, audience string
+	others           []string
 	identityHeader   string
 	clock            clockwork.Clock
 	log              *slog.Logger
@@ -51,13 +53,16 @@ type Server struct {
 
 // New makes a stand-in. Without Options.Key it takes the time to make an RSA key.
 func New(o Options) (*Server, error) {
-	for what, id := range map[string]string{"TenantID": o.TenantID, "Audience": o.Audience} {
+	for _, id := range append([]string{o.TenantID, o.Audience}, o.OtherTenants...) {
 		if _, err := uuid.Parse(id); err != nil {
-			return nil, fmt.Errorf("%s %q must be a UUID: %w", what, id, err)
+			return nil, fmt.Errorf("tenants and the audience must be UUIDs, not %q: %w", id, err)
 		}
 	}
 	s := &Server{tenant: strings.ToLower(o.TenantID), audience: strings.ToLower(o.Audience),
 		identityHeader: o.IdentityHeader, clock: o.Clock, log: o.Logger}
+	for _, id := range o.OtherTenants {
+		s.others = append(s.others, strings.ToLower(id))
+	}
 	if s.clock == nil {
 		s.clock = clockwork.NewRealClock()
 	}
@@ -80,9 +85,11 @@ func New(o Options) (*Server, error) {
 	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /msi/token", s.managedIdentity)
-	s.mux.HandleFunc("GET /token", s.personToken)
+	s.mux.HandleFunc("GET /token", s.demoToken)
 	s.mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", s.ofTenant(s.discovery))
 	s.mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.ofTenant(s.jwks))
+	s.mux.HandleFunc("GET /{tenant}/.well-known/openid-configuration", s.ofTenant(s.discovery1))
+	s.mux.HandleFunc("GET /common/discovery/keys", s.jwks1)
 	return s, nil
 }
 
@@ -94,10 +101,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Issuer is the issuer of v2.0 tokens when the stand-in is reached under baseURL.
-// Discovery documents are found under it.
-func (s *Server) Issuer(baseURL string) string {
-	return strings.TrimSuffix(baseURL, "/") + "/" + s.tenant + "/v2.0"
+// Issuer is the issuer of v2.0 tokens of Options.TenantID when the stand-in is
+// reached under baseURL. Discovery documents are found under it.
+func (s *Server) Issuer(baseURL string) string { return s.IssuerOf(baseURL, s.tenant) }
+
+// IssuerOf is the same for any tenant; "{tenantid}" leaves room for one, as Entra
+// writes it.
+func (s *Server) IssuerOf(baseURL, tenant string) string {
+	return strings.TrimSuffix(baseURL, "/") + "/" + tenant + "/v2.0"
 }
 
 // Environment returns the two variables that make azidentity's managed identity
@@ -154,17 +165,30 @@ func (s *Server) managedIdentity(w http.ResponseWriter, r *http.Request) {
 		"resource": resource, "token_type": "Bearer", "client_id": IdentityClientID})
 }
 
-// personToken signs a demo person in without asking: GET /token?user=alice. With
-// audience the token is for another API.
-func (s *Server) personToken(w http.ResponseWriter, r *http.Request) {
+// demoToken signs a demo person or application in without asking: GET
+// /token?user=alice or /token?app=runner. With audience the token is for another API,
+// with tenant from another tenant, with version=1.0 of the older kind.
+func (s *Server) demoToken(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	claims, err := s.personClaims(base(r), q.Get("user"))
-	if err != nil {
-		writeJSON(w, http.StatusNotFound, map[string]any{"error": "unknown_user", "error_description": err.Error()})
+	refuse := func(status int, code string, err error) {
+		writeJSON(w, status, map[string]any{"error": code, "error_description": err.Error()})
+	}
+	if (q.Get("user") == "") == (q.Get("app") == "") {
+		refuse(http.StatusBadRequest, "invalid_request", errors.New("say for whom: one of user and app"))
 		return
 	}
+	var more map[string]any
 	if audience := q.Get("audience"); audience != "" {
-		claims["aud"] = audience
+		more = map[string]any{"aud": audience}
+	}
+	claims, err := s.claims(base(r), more, MintOptions{User: q.Get("user"), App: q.Get("app"), Tenant: q.Get("tenant"), Version: q.Get("version")})
+	switch {
+	case errors.Is(err, ErrUnknownUser):
+		refuse(http.StatusNotFound, "unknown_user", err)
+		return
+	case err != nil:
+		refuse(http.StatusBadRequest, "invalid_request", err)
+		return
 	}
 	token, err := s.sign(claims)
 	if err != nil {
@@ -174,23 +198,28 @@ func (s *Server) personToken(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"access_token": token, "expires_on": expiresOn(claims), "token_type": "Bearer"})
 }
 
-func (s *Server) ofTenant(serve http.HandlerFunc) http.HandlerFunc {
+func (s *Server) issues(tenant string) bool {
+	return tenant == s.tenant || slices.Contains(s.others, tenant)
+}
+
+func (s *Server) ofTenant(serve func(w http.ResponseWriter, r *http.Request, tenant string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if tenant := r.PathValue("tenant"); !strings.EqualFold(tenant, s.tenant) {
+		tenant := strings.ToLower(r.PathValue("tenant"))
+		if !s.issues(tenant) {
 			writeJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_tenant",
 				"error_description": fmt.Sprintf("AADSTS90002: Tenant '%s' not found.", tenant)})
 			return
 		}
-		serve(w, r)
+		serve(w, r, tenant)
 	}
 }
 
 // discovery lists the endpoints that OpenID Connect demands; those of the sign-in
 // flows are named but not served.
-func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
-	at := base(r) + "/" + s.tenant
+func (s *Server) discovery(w http.ResponseWriter, r *http.Request, tenant string) {
+	at := base(r) + "/" + tenant
 	writeJSON(w, http.StatusOK, map[string]any{
-		"issuer":                                s.Issuer(base(r)),
+		"issuer":                                s.IssuerOf(base(r), tenant),
 		"jwks_uri":                              at + "/discovery/v2.0/keys",
 		"authorization_endpoint":                at + "/oauth2/v2.0/authorize",
 		"token_endpoint":                        at + "/oauth2/v2.0/token",
@@ -201,14 +230,44 @@ func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
+// discovery1 is the document of v1.0: another issuer, one address of keys for all
+// tenants (entra-docs, OpenID Connect of the v1.0 endpoint).
+func (s *Server) discovery1(w http.ResponseWriter, r *http.Request, tenant string) {
+	at := base(r) + "/" + tenant
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                v1Issuer(tenant),
+		"jwks_uri":                              base(r) + "/common/discovery/keys",
+		"authorization_endpoint":                at + "/oauth2/authorize",
+		"token_endpoint":                        at + "/oauth2/token",
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"response_types_supported":              []string{"code", "id_token", "code id_token", "token id_token", "token"},
+		"subject_types_supported":               []string{"pairwise"},
+		"scopes_supported":                      []string{"openid"},
+	})
+}
+
+// jwks names the issuer with each key.
+func (s *Server) jwks(w http.ResponseWriter, r *http.Request, tenant string) {
+	writeJSON(w, http.StatusOK, map[string]any{"keys": s.published(func(k map[string]any) {
+		k["issuer"] = s.IssuerOf(base(r), tenant)
+	})})
+}
+
+// jwks1 does not (Microsoft.IdentityModel.Validators).
+func (s *Server) jwks1(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"keys": s.published(func(map[string]any) {})})
+}
+
+func (s *Server) published(complete func(key map[string]any)) []map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := []any{}
+	keys := []map[string]any{}
 	for _, k := range s.keys {
-		keys = append(keys, k.public(s.Issuer(base(r))))
+		key := k.public()
+		complete(key)
+		keys = append(keys, key)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
+	return keys
 }
 
 // base is the URL that the caller reached us under.
@@ -227,19 +286,3 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client has gone; there is nobody left to tell
 }
-
-// errUnknownUser names the people there are.
-func errUnknownUser(name string) error {
-	var names []string
-	for _, p := range People() {
-		names = append(names, p.Name)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("there is no user %q; known are %s: %w", name, strings.Join(names, ", "), ErrUnknownUser)
-}
-
-// ErrUnknownUser is wrapped when a token is asked for somebody who is not in People.
-var ErrUnknownUser = errors.New("unknown user")
-
-// lifetime of a token; Entra's is 60 to 90 minutes (entra-docs, access-tokens).
-const lifetime = 75 * time.Minute

@@ -28,6 +28,8 @@ import (
 const (
 	tenant = "11111111-2222-4333-8444-555555555555"
 	api    = "99999999-8888-4777-8666-555555555555"
+
+	otherTenant = "22222222-2222-4333-8444-55555555aaaa"
 )
 
 // One key for all tests, made once: making one takes longer than all of them.
@@ -111,6 +113,13 @@ func TestPeopleSignIn(t *testing.T) {
 			"azp": "04b07795-8ddb-461a-bbee-02f9e1bf7b46", "azpacr": "0",
 			"iat": float64(clock.Now().Unix()), "nbf": float64(clock.Now().Unix()), "exp": float64(clock.Now().Add(75 * time.Minute).Unix()),
 			"sub": claims["sub"], "uti": claims["uti"]}
+		var groups []any
+		for _, g := range p.Groups {
+			groups = append(groups, g)
+		}
+		if len(groups) > 0 {
+			want["groups"] = groups
+		}
 		if diff := cmp.Diff(want, claims); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", p.Name, diff)
 		}
@@ -125,7 +134,7 @@ func TestPeopleSignIn(t *testing.T) {
 		t.Errorf("subjects %v", subjects)
 	}
 	status, out := get(t, url+"/token?user=mallory")
-	if text, _ := out["error_description"].(string); status != 404 || !strings.Contains(text, "alice, audrey, bob, carol") {
+	if text, _ := out["error_description"].(string); status != 404 || !strings.Contains(text, "alice, audrey, bob, carol, dave") {
 		t.Errorf("%d %v", status, out)
 	}
 	if _, err := s.UserToken(url, "mallory"); !errors.Is(err, entra.ErrUnknownUser) {
@@ -145,10 +154,14 @@ func TestPeopleSignIn(t *testing.T) {
 }
 
 func TestRolesOfPeople(t *testing.T) {
-	want := map[string][]string{"alice": {"Jit.Request"}, "bob": {"Jit.Request", "Jit.Approve"}, "carol": {"Jit.Admin"}, "audrey": {"Jit.Audit"}}
+	want := map[string][]string{"alice": {"Jit.Request"}, "bob": {"Jit.Request", "Jit.Approve"}, "carol": {"Jit.Admin"}, "dave": {"Jit.Approve"}, "audrey": {"Jit.Audit"},
+		"actiongroup": {"ActionGroupsSecureWebhook"}, "workflow": {"Jit.Decide.Workflow"}, "runner": {"Jit.Request"}}
 	got := map[string][]string{}
 	for _, p := range entra.People() {
 		got[p.Name] = p.Roles
+	}
+	for _, a := range entra.Applications() {
+		got[a.Name] = a.Roles
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -234,19 +247,36 @@ func TestManagedIdentityRefusals(t *testing.T) {
 }
 
 func TestOtherTenantsAndPaths(t *testing.T) {
-	_, url := start(t, clockwork.NewRealClock())
+	s, err := entra.New(entra.Options{TenantID: tenant, OtherTenants: []string{strings.ToUpper(otherTenant)}, Audience: api, Key: key()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s)
+	defer srv.Close()
+	url := srv.URL
 	for path, want := range map[string]int{
-		"/" + tenant + "/v2.0/.well-known/openid-configuration": 200,
-		"/common/v2.0/.well-known/openid-configuration":         400,
-		"/" + tenant + "/discovery/v2.0/keys":                   200,
-		"/other/discovery/v2.0/keys":                            400,
-		"/" + tenant + "/oauth2/v2.0/token":                     404,
+		"/" + tenant + "/v2.0/.well-known/openid-configuration":      200,
+		"/common/v2.0/.well-known/openid-configuration":              400,
+		"/" + tenant + "/discovery/v2.0/keys":                        200,
+		"/other/discovery/v2.0/keys":                                 400,
+		"/" + otherTenant + "/v2.0/.well-known/openid-configuration": 200,
+		"/" + otherTenant + "/discovery/v2.0/keys":                   200,
+		"/" + tenant + "/.well-known/openid-configuration":           200,
+		"/other/.well-known/openid-configuration":                    400,
+		"/common/discovery/keys":                                     200,
+		"/token":                                                     400,
+		"/token?user=alice&app=runner":                               400,
+		"/token?user=alice&tenant=" + uuid.NewString():               400,
+		"/token?user=alice&version=3.0":                              400,
+		"/token?app=alice":                                           404,
+		"/" + tenant + "/oauth2/v2.0/token":                          404,
 	} {
 		if status, out := get(t, url+path); status != want {
 			t.Errorf("%s: %d %v", path, status, out)
 		}
 	}
-	for _, o := range []entra.Options{{TenantID: "x", Audience: api}, {TenantID: tenant, Audience: "api://" + api}} {
+	for _, o := range []entra.Options{{TenantID: "x", Audience: api}, {TenantID: tenant, Audience: "api://" + api},
+		{TenantID: tenant, Audience: api, OtherTenants: []string{"contoso.example"}}} {
 		if _, err := entra.New(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}

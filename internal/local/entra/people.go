@@ -1,11 +1,10 @@
 package entra
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/google/uuid"
 )
 
 // The identity that the managed-identity endpoint speaks for.
@@ -17,6 +16,12 @@ const (
 // cliClientID is Azure CLI's registration, through which people get tokens.
 const cliClientID = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
+// Groups of the demo people, as they stand in the groups claim.
+const (
+	GroupOncall    = "9d0c0000-0000-4000-8000-00000000a001"
+	GroupApprovers = "9d0c0000-0000-4000-8000-00000000a002"
+)
+
 // Person is a demo user. ObjectID never changes; it is what to authorise on.
 type Person struct {
 	Name        string // as in GET /token?user=
@@ -24,68 +29,45 @@ type Person struct {
 	Username    string // preferred_username, which a real tenant may change
 	ObjectID    string
 	Roles       []string
+	Groups      []string
 }
 
 // People returns the demo users.
 func People() []Person {
+	approvers := []string{GroupApprovers}
 	return []Person{
-		{"alice", "Alice Ashdown", "alice@contoso.example", "a11ce000-0000-4000-8000-000000000001", []string{"Jit.Request"}},
-		{"bob", "Bob Birch", "bob@contoso.example", "b0b00000-0000-4000-8000-000000000002", []string{"Jit.Request", "Jit.Approve"}},
-		{"carol", "Carol Crane", "carol@contoso.example", "ca401000-0000-4000-8000-000000000003", []string{"Jit.Admin"}},
-		{"audrey", "Audrey Alder", "audrey@contoso.example", "a0d4e700-0000-4000-8000-000000000004", []string{"Jit.Audit"}},
+		{"alice", "Alice Ashdown", "alice@contoso.example", "a11ce000-0000-4000-8000-000000000001", []string{"Jit.Request"}, []string{GroupOncall}},
+		{"bob", "Bob Birch", "bob@contoso.example", "b0b00000-0000-4000-8000-000000000002", []string{"Jit.Request", "Jit.Approve"}, approvers},
+		{"carol", "Carol Crane", "carol@contoso.example", "ca401000-0000-4000-8000-000000000003", []string{"Jit.Admin"}, nil},
+		{"dave", "Dave Dunn", "dave@contoso.example", "da7e0000-0000-4000-8000-000000000005", []string{"Jit.Approve"}, approvers},
+		{"audrey", "Audrey Alder", "audrey@contoso.example", "a0d4e700-0000-4000-8000-000000000004", []string{"Jit.Audit"}, nil},
 	}
 }
 
-// baseClaims are those of every v2.0 token for our API (entra-docs,
-// access-token-claims-reference).
-func (s *Server) baseClaims(baseURL string) map[string]any {
-	now := s.clock.Now()
-	id := uuid.New()
-	return map[string]any{
-		"iss": s.Issuer(baseURL), "aud": s.audience, "tid": s.tenant, "ver": "2.0",
-		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(lifetime).Unix(),
-		"uti": base64.RawURLEncoding.EncodeToString(id[:]),
+// Application is something that calls for itself: a service principal with app roles.
+type Application struct {
+	Name     string // as in GET /token?app=
+	ClientID string // azp
+	ObjectID string
+	Roles    []string
+}
+
+// Applications returns the demo applications: Azure Monitor's action groups (the
+// client id is the real one, Azure Monitor action groups page), a Logic App's managed
+// identity and a CI runner's workload identity.
+func Applications() []Application {
+	return []Application{
+		{"actiongroup", "461e8683-5575-4561-ac7f-899cc907d62a", "ac710600-0000-4000-8000-000000000011", []string{"ActionGroupsSecureWebhook"}},
+		{"workflow", "10c1ca00-0000-4000-8000-000000000022", "10c1ca00-0000-4000-8000-000000000012", []string{"Jit.Decide.Workflow"}},
+		{"runner", "c1000000-0000-4000-8000-000000000023", "c1000000-0000-4000-8000-000000000013", []string{"Jit.Request"}},
 	}
 }
 
-func (s *Server) personClaims(baseURL, name string) (map[string]any, error) {
-	for _, p := range People() {
-		if !strings.EqualFold(p.Name, name) {
-			continue
-		}
-		claims := s.baseClaims(baseURL)
-		claims["oid"], claims["name"], claims["preferred_username"] = p.ObjectID, p.DisplayName, p.Username
-		claims["sub"] = pairwise(p.ObjectID, s.audience)
-		claims["roles"] = p.Roles
-		claims["azp"], claims["azpacr"] = cliClientID, "0"
-		claims["scp"] = "access_as_user" // tells a person's token from an application's
-		return claims, nil
-	}
-	return nil, errUnknownUser(name)
-}
+// ErrUnknownUser is wrapped when a token is asked for somebody who is neither in
+// People nor in Applications.
+var ErrUnknownUser = errors.New("unknown user")
 
-// identityClaims: our own API asks for v2.0 tokens, so its audience is its client
-// id however it was named; Azure's services take v1.0 tokens, whose audience is
-// the resource as asked for.
-func (s *Server) identityClaims(baseURL, resource string) map[string]any {
-	claims := s.baseClaims(baseURL)
-	claims["oid"], claims["idtyp"] = IdentityObjectID, "app"
-	if asked := strings.TrimPrefix(strings.ToLower(resource), "api://"); strings.TrimSuffix(asked, "/") == s.audience {
-		claims["azp"], claims["azpacr"] = IdentityClientID, "2"
-		claims["sub"] = IdentityObjectID
-		return claims
-	}
-	claims["iss"], claims["aud"], claims["ver"] = s.v1Issuer(), resource, "1.0"
-	claims["appid"], claims["appidacr"] = IdentityClientID, "2"
-	claims["sub"] = IdentityObjectID
-	return claims
-}
-
-func (s *Server) v1Issuer() string { return "https://sts.windows.net/" + s.tenant + "/" }
-
-// pairwise is a subject that is the same for one person in one application and
-// tells nothing in another.
-func pairwise(oid, audience string) string {
-	sum := sha256.Sum256([]byte(oid + " " + audience))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+func errUnknown(kind, name string, known []string) error {
+	slices.Sort(known)
+	return fmt.Errorf("there is no %s %q; known are %s: %w", kind, name, strings.Join(known, ", "), ErrUnknownUser)
 }

@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"math/big"
 	"strings"
 	"time"
@@ -32,9 +31,9 @@ func newSigningKey(key *rsa.PrivateKey) signingKey {
 	return signingKey{id: base64.RawURLEncoding.EncodeToString(sum[:20]), key: key}
 }
 
-// public is the key's entry in the JWKS. Entra adds the issuer it may sign for.
-func (k signingKey) public(issuer string) map[string]any {
-	return map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": k.id, "x5t": k.id, "issuer": issuer,
+// public is the key's entry in the JWKS.
+func (k signingKey) public() map[string]any {
+	return map[string]any{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": k.id, "x5t": k.id,
 		"n": base64.RawURLEncoding.EncodeToString(k.key.N.Bytes()),
 		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.key.E)).Bytes())}
 }
@@ -42,11 +41,12 @@ func (k signingKey) public(issuer string) map[string]any {
 // UserToken returns a token of one of [People] for our API, as if the stand-in was
 // reached under baseURL. The error wraps ErrUnknownUser.
 func (s *Server) UserToken(baseURL, user string) (string, error) {
-	claims, err := s.personClaims(baseURL, user)
-	if err != nil {
-		return "", err
-	}
-	return s.sign(claims)
+	return s.Mint(baseURL, nil, MintOptions{User: user})
+}
+
+// AppToken does the same for one of [Applications].
+func (s *Server) AppToken(baseURL, app string) (string, error) {
+	return s.Mint(baseURL, nil, MintOptions{App: app})
 }
 
 func (s *Server) sign(claims map[string]any) (string, error) {
@@ -56,8 +56,14 @@ func (s *Server) sign(claims map[string]any) (string, error) {
 	return encode("RS256", key.id, claims, signRS256(key.key))
 }
 
-// MintOptions bends a token's signature for tests of those who check it.
+// MintOptions says what a token is made from, and bends its signature for tests of
+// those who check it.
 type MintOptions struct {
+	User    string // one of People
+	App     string // one of Applications
+	Tenant  string // the one that issues it; default Options.TenantID
+	Version string // "1.0", or "2.0", the default
+
 	// Algorithm is RS256 when empty. "none" leaves the token unsigned; "HS256"
 	// signs with the PEM of our public key, the classic confusion of keys.
 	Algorithm string
@@ -65,13 +71,15 @@ type MintOptions struct {
 	KeyID     string          // another key id; "-" leaves it out
 }
 
-// Mint signs a v2.0 token for our API that has only the claims every token has
-// (iss, aud, tid, ver, iat, nbf, exp, uti), overlaid by claims; a nil value takes a
-// claim away.
+// Mint signs a token for our API with the claims of a person or an application,
+// overlaid by claims; a nil value takes a claim away. For neither it has only the
+// claims every token has: iss, aud, tid, ver, iat, nbf, exp, uti, and azp and azpacr
+// (appid and appidacr in v1.0), which are Azure CLI's. The error wraps ErrUnknownUser.
 func (s *Server) Mint(baseURL string, claims map[string]any, o MintOptions) (string, error) {
-	all := s.baseClaims(baseURL)
-	maps.Copy(all, claims)
-	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
+	all, err := s.claims(baseURL, claims, o)
+	if err != nil {
+		return "", err
+	}
 	s.mu.Lock()
 	key := s.keys[0]
 	s.mu.Unlock()
@@ -149,7 +157,7 @@ func (s *Server) Verify(token, audience string) error {
 	var own struct {
 		Tenant string `json:"tid"`
 	}
-	key := s.published(parsed.Headers[0].KeyID)
+	key := s.find(parsed.Headers[0].KeyID)
 	if key == nil {
 		return fmt.Errorf("the token's key id %q is not published", parsed.Headers[0].KeyID)
 	}
@@ -163,7 +171,7 @@ func (s *Server) Verify(token, audience string) error {
 		return fmt.Errorf("the token is valid from %s to %s only", standard.NotBefore.Time().UTC(), standard.Expiry.Time().UTC())
 	case own.Tenant != s.tenant:
 		return fmt.Errorf("the token is of tenant %q", own.Tenant)
-	case standard.Issuer != s.v1Issuer() && !strings.HasSuffix(standard.Issuer, "/"+s.tenant+"/v2.0"):
+	case standard.Issuer != v1Issuer(s.tenant) && !strings.HasSuffix(standard.Issuer, "/"+s.tenant+"/v2.0"):
 		return fmt.Errorf("the token's issuer is %q", standard.Issuer)
 	}
 	if audience == "" {
@@ -180,7 +188,7 @@ func (s *Server) Verify(token, audience string) error {
 // leeway for clocks that differ.
 const leeway = 2 * time.Minute
 
-func (s *Server) published(id string) *rsa.PrivateKey {
+func (s *Server) find(id string) *rsa.PrivateKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.keys {
