@@ -1,0 +1,228 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+)
+
+const (
+	callTimeout   = 20 * time.Second // for all of a call; a workflow answers 202 at once
+	longestPause  = time.Hour        // a receiver cannot park a notice for days
+	maxBody       = 256 << 10        // bytes we send
+	maxAnswer     = 4 << 10          // bytes we read, and throw away
+	maxAnswerHead = 32 << 10         // bytes
+)
+
+// Options say where a Sender may call, and how.
+type Options struct {
+	// Hosts may be called beside DefaultHosts: "hooks.example.com",
+	// "*.example.com" (any name below, not the name itself), either with
+	// ":port" in place of 443.
+	Hosts []string
+	// Loopback also allows http and https to localhost, 127.0.0.1 and ::1, on any
+	// port. For the local stack; elsewhere it opens what listens on this machine.
+	Loopback bool
+	// Token returns a bearer token for LogicAppTrigger calls; nil = none. Its
+	// audience must be good for nothing but these workflows, because whoever owns
+	// one of them gets to see it.
+	Token func(context.Context) (string, error)
+	// Clock is the time of signatures; nil = the real one.
+	Clock clockwork.Clock
+}
+
+// Sender makes the calls. It may be used by several goroutines.
+type Sender struct {
+	guard     *guard
+	transport *http.Transport
+	token     func(context.Context) (string, error)
+	clock     clockwork.Clock
+	timeout   time.Duration
+}
+
+// New reports all faults of the options at once.
+func New(o Options) (*Sender, error) {
+	g := &guard{loopback: o.Loopback, resolver: net.DefaultResolver, dial: (&net.Dialer{}).DialContext}
+	var faults []error
+	for _, list := range [][]string{DefaultHosts, o.Hosts} {
+		for _, entry := range list {
+			h, err := parseHost(entry)
+			faults = append(faults, err)
+			g.hosts = append(g.hosts, h)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	s := &Sender{guard: g, token: o.Token, clock: o.Clock, timeout: callTimeout}
+	if s.clock == nil {
+		s.clock = clockwork.NewRealClock()
+	}
+	s.transport = &http.Transport{
+		Proxy: nil, // a proxy would resolve the name again, and connect where it leads then
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return s.guard.connect(ctx, network, address)
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxResponseHeaderBytes: maxAnswerHead,
+		DisableCompression:     true, // nobody reads the answer
+		DisableKeepAlives:      true, // each call has its address judged anew, and no idle connection dies under a POST
+	}
+	return s, nil
+}
+
+// Check says without any call whether Send would refuse the target: for settings
+// when they are read, and for callback URLs when they are handed in. Its errors
+// are ErrGone. A name that leads to a private address is found by Send only.
+func (s *Sender) Check(t Target) error {
+	_, err := s.check(t)
+	return err
+}
+
+func (s *Sender) check(t Target) (*url.URL, error) {
+	if !t.Kind.known() {
+		return nil, t.refused("it is no kind of target that is known")
+	}
+	if t.Kind == Webhook && len(t.Secret) < minSecret {
+		return nil, t.refused(fmt.Sprintf("it needs a secret of at least %d bytes to sign with", minSecret))
+	}
+	u, err := s.guard.check(t.URL)
+	if err != nil {
+		return nil, t.refused(err.Error())
+	}
+	return u, nil
+}
+
+// Send makes one call. Nil means that the receiver accepted it, which is not that
+// somebody has seen it: a workflow answers before it runs. Errors are *Error,
+// and ErrRetry or ErrGone. A notice whose answer was lost is sent again by the
+// caller, so receivers may get it twice.
+func (s *Sender) Send(ctx context.Context, t Target, n Notice) error {
+	u, err := s.check(t)
+	if err != nil {
+		return err
+	}
+	if !validID(n.ID) {
+		return t.refused("the id of the notice is empty, too long, or has characters other than letters, digits, - and _")
+	}
+	content, err := body(t.Kind, n)
+	if err != nil {
+		return t.refused("the data of the notice cannot be written as JSON")
+	}
+	if len(content) > maxBody {
+		return t.refused(fmt.Sprintf("the notice is larger than %d bytes", maxBody))
+	}
+
+	within, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	request := (&http.Request{
+		Method:        http.MethodPost,
+		URL:           u,
+		Header:        http.Header{"Content-Type": {"application/json"}, "User-Agent": {"jitgate"}},
+		Body:          io.NopCloser(bytes.NewReader(content)),
+		ContentLength: int64(len(content)),
+	}).WithContext(within)
+	if t.Kind == Webhook {
+		sign(request.Header, t.Secret, n.ID, content, s.clock.Now())
+	}
+	// A URL with a signature in it authorises by itself, and Logic Apps takes both
+	// together for an error (securing a logic app).
+	if t.Kind == LogicAppTrigger && s.token != nil && !u.Query().Has("sig") {
+		token, err := s.token(within)
+		if err != nil {
+			return t.failed(ctx, "no token could be had for it")
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+
+	// The transport alone: a client would follow redirects and put the URL into
+	// its errors.
+	response, err := s.transport.RoundTrip(request)
+	if err != nil {
+		return t.unanswered(ctx, err)
+	}
+	// Reading a little lets the other side finish what it writes. The status has
+	// decided already, so nothing that happens here matters.
+	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
+	_ = response.Body.Close()
+	return t.judge(response, s.clock.Now())
+}
+
+// judge turns a status into the outcome. Only the number is used: the text beside
+// it is the receiver's.
+func (t Target) judge(response *http.Response, now time.Time) error {
+	status := response.StatusCode
+	e := t.failure(ErrGone, "")
+	e.Status = status
+	answered := fmt.Sprintf("answered %d %s", status, http.StatusText(status))
+	switch {
+	case status >= 200 && status < 300:
+		return nil
+	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
+		e.verdict, e.reason = ErrRetry, answered
+		e.RetryAfter = pause(response.Header.Get("Retry-After"), now)
+	case status >= 300 && status < 400:
+		e.reason = answered + "; redirects are not followed, configure the final URL"
+	default:
+		e.reason = answered + "; check that it still exists and that its URL is current"
+	}
+	return e
+}
+
+// unanswered says why there is no answer. The text of err is left out: it may hold
+// addresses inside the network, or what a strange server sent.
+func (t Target) unanswered(ctx context.Context, err error) error {
+	var refused refusal
+	var certificate *tls.CertificateVerificationError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &refused):
+		return t.refused(refused.Error())
+	case ctx.Err() != nil:
+		return t.failed(ctx, "the call was given up")
+	case errors.Is(err, errUnresolved):
+		return t.failed(ctx, errUnresolved.Error())
+	case errors.As(err, &certificate):
+		return t.failed(ctx, "its certificate is not valid")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return t.failed(ctx, "did not answer in time")
+	}
+	return t.failed(ctx, "the connection failed")
+}
+
+func (t Target) refused(why string) error { return t.failure(ErrGone, why) }
+
+func (t Target) failed(ctx context.Context, why string) error {
+	e := t.failure(ErrRetry, why)
+	e.cause = ctx.Err()
+	return e
+}
+
+func (t Target) failure(verdict error, why string) *Error {
+	e := &Error{Kind: t.Kind, Host: hostOf(t.URL), verdict: verdict, reason: why}
+	if !t.Kind.known() {
+		e.Kind = "" // where the fields of a target were mixed up, it is the URL
+	}
+	return e
+}
+
+// pause reads Retry-After: seconds or a date (RFC 9110 section 10.2.3).
+func pause(text string, now time.Time) time.Duration {
+	var d time.Duration
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		d = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		d = at.Sub(now)
+	}
+	return min(max(d, 0), longestPause)
+}
