@@ -35,6 +35,9 @@ func (d Document) YAML() []byte {
 	})
 	w.duration("maxDuration", d.MaxDuration)
 	w.duration("defaultDuration", d.DefaultDuration)
+	if d.Extensions != nil {
+		w.line("extensions: %d", *d.Extensions)
+	}
 	w.principals("", "requesters", d.Requesters)
 	if j := d.Justification; j != nil {
 		w.line("justification:")

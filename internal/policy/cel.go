@@ -28,11 +28,14 @@ type portFact struct {
 var names = []string{
 	"request.ports", "request.source", "request.duration", "request.justification",
 	"requester.object", "requester.name", "requester.roles", "requester.groups", "requester.application",
-	"machine.id", "machine.name", "machine.resourceGroup", "machine.subscription", "machine.tags", "time",
+	"machine.id", "machine.name", "machine.resourceGroup", "machine.subscription", tagsName, "time",
 }
 
 // durationName is the one name whose value [Set.Decide] varies.
 const durationName = "request.duration"
+
+// tagsName is the one name whose value has to be asked of Azure.
+const tagsName = "machine.tags"
 
 // environment is built once: it takes milliseconds. The names are declared with
 // their dots, so that each has its own type and a misspelt one is found when the
@@ -41,7 +44,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	ofType := map[string]*cel.Type{
 		"request.ports": cel.ListType(cel.ObjectType("port")), durationName: cel.DurationType,
 		"requester.roles": cel.ListType(cel.StringType), "requester.groups": cel.ListType(cel.StringType), "requester.application": cel.BoolType,
-		"machine.tags": cel.MapType(cel.StringType, cel.StringType), "time": cel.TimestampType,
+		tagsName: cel.MapType(cel.StringType, cel.StringType), "time": cel.TimestampType,
 	}
 	options := []cel.EnvOption{
 		cel.Types(cel.NativeTypeFor[portFact](cel.NativeTypeAlias("port"), types.ParseStructTag("cel"))),
@@ -60,8 +63,9 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 
 // program is an expression ready to run.
 type program struct {
-	run   cel.Program
-	timed bool // speaks of the duration asked for
+	run    cel.Program
+	timed  bool // speaks of the duration asked for
+	tagged bool // speaks of the machine's tags
 }
 
 // exprError is what is wrong with an expression, at a character from 1.
@@ -104,6 +108,7 @@ func compile(expression string) (program, error) {
 	p := program{run: run}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
 		p.timed = p.timed || reference.Name == durationName
+		p.tagged = p.tagged || reference.Name == tagsName
 	}
 	return p, nil
 }

@@ -37,6 +37,12 @@ func (c Condition) timed() bool {
 	return err == nil && p.timed
 }
 
+// tagged reports whether the outcome can depend on the machine's tags.
+func (c Condition) tagged() bool {
+	p, err := programFor(c.Expression)
+	return err != nil || p.tagged
+}
+
 // constant tells the outcome of an expression that depends on nothing.
 func (c Condition) constant() (outcome, is bool) {
 	p, err := programFor(c.Expression)
@@ -58,7 +64,7 @@ func (q Question) facts() map[string]any {
 		"requester.object": q.Requester.Object, "requester.name": q.Requester.Name, "requester.roles": some(q.Requester.Roles),
 		"requester.groups": some(q.Requester.Groups), "requester.application": q.Requester.Application,
 		"machine.id": q.VM.String(), "machine.name": q.VM.Name(), "machine.resourceGroup": q.VM.ResourceGroup(),
-		"machine.subscription": q.VM.Subscription(), "machine.tags": newTagMap(q.Tags), "time": q.At.UTC(),
+		"machine.subscription": q.VM.Subscription(), tagsName: newTagMap(q.Tags), "time": q.At.UTC(),
 	}
 }
 

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -9,9 +11,15 @@ import (
 // refusals and, if Approval is not nil, once it was given.
 type Decision struct {
 	Policy   Policy // the nearest, zero if none
+	Applied  Set    // all that were asked, the nearest first
 	Refusals []Refusal
 	// Approval is set when somebody must agree, also beside refusals.
 	Approval *Approval
+	// Spared says that the nearest policy wants an approval that a pre-approval stands
+	// in for.
+	Spared bool
+	// Extensions is how many times access may be extended.
+	Extensions int
 	// BreakGlass is set when this requester may open at once although something is
 	// refused or to be approved. A reason is due all the same; the caller asks for it.
 	BreakGlass *BreakGlass
@@ -41,6 +49,49 @@ func (a Approval) Accepts(s Subject) bool {
 	return true
 }
 
+// Needs says who has to agree: "2 people of group 1111… have".
+func (a Approval) Needs() string {
+	who := ""
+	for _, p := range a.Approvers {
+		who += " who are " + p.String()
+	}
+	if a.Quorum == 1 {
+		return "Somebody" + strings.ReplaceAll(who, "who are", "who is") + " has"
+	}
+	return fmt.Sprintf("%d people%s have", a.Quorum, who)
+}
+
+// AcceptsVouched reports whether consent counts that a workflow vouches for: who gave
+// it is known by object id alone, so every policy has to name either that person or
+// the workflow itself. Nobody named means nobody is trusted to vouch.
+func (a Approval) AcceptsVouched(person, workflow string) bool {
+	for _, p := range a.Approvers {
+		if !has(p.Users, person) && !has(p.Applications, workflow) {
+			return false
+		}
+	}
+	return len(a.Approvers) > 0
+}
+
+// OutOfReach reports whether there cannot be enough approvers beside the requester.
+// Only where people are named one by one is it known how many there are.
+func (a Approval) OutOfReach(requester string) bool {
+	var able []string
+	named := false
+	for _, p := range a.Approvers {
+		users, known := p.people()
+		switch {
+		case !known:
+		case !named:
+			able, named = slices.Clone(users), true
+		default:
+			able = slices.DeleteFunc(able, func(u string) bool { return !has(users, u) })
+		}
+	}
+	able = slices.DeleteFunc(able, func(u string) bool { return strings.EqualFold(u, requester) })
+	return named && len(able) < a.Quorum
+}
+
 // BreakGlass says what follows from breaking the glass.
 type BreakGlass struct {
 	ReviewWithin time.Duration // the shortest that a policy asks for
@@ -52,18 +103,47 @@ type BreakGlass struct {
 func (s Set) Decide(q Question) Decision {
 	nearest, all, refusals := s.applying(q.VM, q.Tags)
 	governed := len(refusals) == 0
-	d := Decision{Policy: nearest, Refusals: refusals}
+	d := Decision{Policy: nearest, Applied: all, Refusals: refusals, Extensions: all.extensions()}
 	unmet := make([][]Refusal, len(all))
 	for i, p := range all {
 		unmet[i] = p.unmet(q)
 		d.Refusals = append(d.Refusals, unmet[i]...)
 	}
-	d.Approval = all.approval()
+	consenting := all
+	if q.PreApproved && governed {
+		d.Spared = nearest.Approval != nil
+		consenting = all[1:]
+	}
+	d.Approval = consenting.approval()
 	if governed {
 		d.BreakGlass = all.breakGlass(q.Requester, unmet)
 		d.Longest = all.longest(q)
 	}
 	return d
+}
+
+// extensions: the nearest policy has to allow them, a guardrail may only lessen them.
+func (s Set) extensions() int {
+	most, allowed := 0, false
+	for _, p := range s {
+		switch {
+		case !p.Enforced:
+			most, allowed = max(most, p.extensionsAllowed()), true
+		case p.Extensions != nil:
+			most = min(most, p.extensionsAllowed())
+		}
+	}
+	if !allowed {
+		return 0
+	}
+	return most
+}
+
+func (d Document) extensionsAllowed() int {
+	if d.Extensions == nil {
+		return 0
+	}
+	return *d.Extensions
 }
 
 func (s Set) approval() *Approval {

@@ -258,3 +258,47 @@ func TestLongest(t *testing.T) {
 		t.Errorf("under a guardrail: %v", got)
 	}
 }
+
+// TestAPreApprovalNeverOverrulesAGuardrail: an alert may stand in for the approver of
+// the policy that governs a machine, not for one that is asked for from above.
+func TestAPreApprovalNeverOverrulesAGuardrail(t *testing.T) {
+	approval := &ApprovalRule{Quorum: 1, Within: Duration(time.Hour)}
+	plain := Document{Scope: ScopeOf(armid.MustParse(group)), Ports: []Port{{22, TCP}}, Sources: everybody, MaxDuration: Duration(time.Hour), Approval: approval}
+	guardrail := Document{Scope: Tenant, Enforced: true, Approval: &ApprovalRule{Quorum: 2, Within: Duration(time.Hour)}}
+	q := Question{Ask: Ask{VM: armid.MustParse(machine), Ports: []Port{{22, TCP}}, Source: netip.MustParsePrefix("203.0.113.7/32"), Duration: time.Hour}, PreApproved: true}
+
+	d := Set{New(plain, 1)}.Decide(q)
+	if d.Verdict() != Allow || !d.Spared {
+		t.Errorf("alone: %s, spared %t", d.Verdict(), d.Spared)
+	}
+	d = Set{New(plain, 1), New(guardrail, 1)}.Decide(q)
+	if d.Verdict() != NeedsApproval || d.Approval.Quorum != 2 {
+		t.Errorf("under a guardrail: %s %+v", d.Verdict(), d.Approval)
+	}
+}
+
+func TestWhoseConsentCounts(t *testing.T) {
+	named := Principals{Users: []string{alice, bob}}
+	trusting := Principals{Applications: []string{runner}}
+	for _, c := range []struct {
+		name     string
+		approval Approval
+		vouched  bool // for bob, by the workflow runner
+		reach    bool // for alice as the requester
+	}{
+		{"nobody named", Approval{Quorum: 1}, false, true},
+		{"people named", Approval{Quorum: 1, Approvers: []Principals{named}}, true, true},
+		{"too few besides the requester", Approval{Quorum: 2, Approvers: []Principals{named}}, true, false},
+		{"the workflow named", Approval{Quorum: 3, Approvers: []Principals{trusting}}, true, true},
+		{"a role named", Approval{Quorum: 3, Approvers: []Principals{{Roles: []string{"Jit.Approve"}}}}, false, true},
+		{"both asked for", Approval{Quorum: 1, Approvers: []Principals{named, trusting}}, true, true},
+		{"one of two does not know them", Approval{Quorum: 1, Approvers: []Principals{named, {Users: []string{alice}}}}, false, false},
+	} {
+		if got := c.approval.AcceptsVouched(bob, runner); got != c.vouched {
+			t.Errorf("%s: vouched for is %t", c.name, got)
+		}
+		if got := !c.approval.OutOfReach(alice); got != c.reach {
+			t.Errorf("%s: in reach is %t", c.name, got)
+		}
+	}
+}

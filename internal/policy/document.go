@@ -27,10 +27,13 @@ type Document struct {
 	Sources     []Source `json:"sources,omitempty"`
 	MaxDuration Duration `json:"maxDuration,omitempty"`
 	// DefaultDuration is zero when the document leaves it out; see [Policy.Default].
-	DefaultDuration Duration           `json:"defaultDuration,omitempty"`
-	Requesters      *Principals        `json:"requesters,omitempty"` // nil = whoever may ask at all
-	Justification   *JustificationRule `json:"justification,omitempty"`
-	Approval        *ApprovalRule      `json:"approval,omitempty"` // nil = none is needed
+	DefaultDuration Duration `json:"defaultDuration,omitempty"`
+	// Extensions is how many times access may be extended, up to MaxDuration in all and
+	// without being approved again. Nil is none; of a guardrail, that it says nothing.
+	Extensions    *int               `json:"extensions,omitempty"`
+	Requesters    *Principals        `json:"requesters,omitempty"` // nil = whoever may ask at all
+	Justification *JustificationRule `json:"justification,omitempty"`
+	Approval      *ApprovalRule      `json:"approval,omitempty"` // nil = none is needed
 	// Windows and Maintenance are the times at which access may be open; with
 	// neither it may be at any time.
 	Windows     []Window        `json:"windows,omitempty"`
@@ -77,7 +80,8 @@ type JustificationRule struct {
 	Message string `json:"message,omitempty"` // shown instead of the pattern
 }
 
-// ApprovalRule says who must agree.
+// ApprovalRule says who must agree. Applications among the approvers are workflows
+// whose word counts for whoever they say has agreed.
 type ApprovalRule struct {
 	Approvers *Principals `json:"approvers,omitempty"` // nil = whoever may approve at all
 	Quorum    int         `json:"quorum"`              // distinct approvers, from 1

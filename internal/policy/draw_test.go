@@ -51,6 +51,10 @@ func drawDocument(t *rapid.T) Document {
 		}
 		d.DefaultDuration = Duration(rapid.Int64Range(int64(MinDuration), int64(d.MaxDuration)).Draw(t, "default duration")).whole()
 	})
+	maybe("extensions", func() {
+		n := rapid.IntRange(0, maxExtensions).Draw(t, "extensions allowed")
+		d.Extensions = &n
+	})
 	maybe("requesters", func() { p := drawPrincipals(t, true); d.Requesters = &p })
 	maybe("justification", func() {
 		d.Justification = rapid.SampledFrom([]*JustificationRule{

@@ -8,37 +8,44 @@ import (
 
 const examples = "../../docs/examples"
 
-// TestExamples reads, lints and runs what docs/examples offers for copying.
-func TestExamples(t *testing.T) {
+func exampleFolders(t *testing.T) []string {
 	folders, err := filepath.Glob(filepath.Join(examples, "policies", "*"))
 	if err != nil || len(folders) < 3 {
 		t.Fatalf("%d folders, %v", len(folders), err)
 	}
-	for _, folder := range folders {
+	return folders
+}
+
+func loadExamples(t *testing.T, folder string) (set Set, cases []Case) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(file) == "cases.yaml" {
+			cases, err = ParseCases(data)
+		} else {
+			var d Document
+			if d, err = Parse(data); err == nil {
+				set = append(set, New(d, 1))
+			}
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	return set, cases
+}
+
+// TestExamples reads, lints and runs what docs/examples offers for copying.
+func TestExamples(t *testing.T) {
+	for _, folder := range exampleFolders(t) {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
-			files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var set Set
-			var cases []Case
-			for _, file := range files {
-				data, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if filepath.Base(file) == "cases.yaml" {
-					cases, err = ParseCases(data)
-				} else {
-					var d Document
-					if d, err = Parse(data); err == nil {
-						set = append(set, New(d, 1))
-					}
-				}
-				if err != nil {
-					t.Fatalf("%s: %v", file, err)
-				}
-			}
+			set, cases := loadExamples(t, folder)
 			for _, f := range Lint(set) {
 				t.Errorf("%s: %s: %s", f.Policy, f.Code, f.Sentence)
 			}

@@ -18,7 +18,7 @@ func Parse(data []byte) (Document, error) {
 }
 
 var documentKeys = []string{
-	"apiVersion", "scope", "tags", "enforced", "ports", "sources", "maxDuration", "defaultDuration", "requesters", "justification",
+	"apiVersion", "scope", "tags", "enforced", "ports", "sources", "maxDuration", "defaultDuration", "extensions", "requesters", "justification",
 	"approval", "windows", "maintenance", "conditions", "breakGlass", "interfaces", "reach", "flushConnection",
 }
 
@@ -59,6 +59,7 @@ func (r *reader) document(root field) Document {
 		}
 	}
 	with("defaultDuration", func(f field) { d.DefaultDuration = r.defaultDuration(f, d) })
+	with("extensions", func(f field) { d.Extensions = r.extensions(f) })
 	with("requesters", func(f field) { d.Requesters = r.principals(f, "roles", "groups", "users", "applications") })
 	with("justification", func(f field) { d.Justification = r.justification(f) })
 	with("approval", func(f field) { d.Approval = r.approval(f) })
@@ -78,7 +79,7 @@ func (r *reader) document(root field) Document {
 // silent reports whether a guardrail has nothing to say.
 func (d Document) silent() bool {
 	return d.Enforced && len(d.Ports)+len(d.Sources)+len(d.Conditions) == 0 && !d.timed() && d.MaxDuration == 0 &&
-		d.Requesters == nil && d.Justification == nil && d.Approval == nil
+		d.Extensions == nil && d.Requesters == nil && d.Justification == nil && d.Approval == nil
 }
 
 // choice reads one of two words. The usual one is stored as nothing, so that

@@ -135,7 +135,7 @@ func (r *reader) approval(f field) *ApprovalRule {
 	a := ApprovalRule{Quorum: 1, Within: Duration(defaultWait)}
 	fields := r.mapping(f, "approvers", "quorum", "within")
 	if approvers, ok := fields["approvers"]; ok {
-		a.Approvers = r.principals(approvers, "roles", "groups", "users")
+		a.Approvers = r.principals(approvers, "roles", "groups", "users", "applications")
 	}
 	if quorum, ok := fields["quorum"]; ok {
 		if a.Quorum, ok = r.number(quorum); ok && (a.Quorum < 1 || a.Quorum > maxQuorum) {
@@ -146,6 +146,17 @@ func (r *reader) approval(f field) *ApprovalRule {
 		a.Within = r.duration(within, "within", minWait, maxWait)
 	}
 	return &a
+}
+
+// maxExtensions keeps an access from being carried on from minute to minute.
+const maxExtensions = 20
+
+func (r *reader) extensions(f field) *int {
+	n, ok := r.number(f)
+	if ok && (n < 0 || n > maxExtensions) {
+		r.fault(f, "extensions is %d; it must lie between 0 and %d.", n, maxExtensions)
+	}
+	return &n
 }
 
 func (r *reader) breakGlass(f field) *BreakGlassRule {

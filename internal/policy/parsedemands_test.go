@@ -126,7 +126,9 @@ func TestFaultsOfDemands(t *testing.T) {
 		{"approval: true", []string{"15:11 approval: approval must be keys and values, not true."}},
 		{"approval: {quorum: 0}", []string{"15:20 approval.quorum: quorum is 0; it must lie between 1 and 10."}},
 		{"approval: {within: PT1M}", []string{"15:20 approval.within: within is 1m (PT1M); it must lie between 5m (PT5M) and 720h (PT720H)."}},
-		{"approval: {approvers: {applications: [" + guid + "]}}", []string{`15:24 approval.approvers.applications: "applications" is not known here`}},
+		{"extensions: -1", []string{"15:13 extensions: extensions is -1; it must lie between 0 and 20."}},
+		{"extensions: 21", []string{"15:13 extensions: extensions is 21; it must lie between 0 and 20."}},
+		{"extensions: many", []string{"15:13 extensions"}},
 		{"breakGlass: {}", []string{"15:13 breakGlass.requesters: requesters is missing."}},
 		{"breakGlass: {requesters: {roles: [x]}, reviewWithin: P1Y}", []string{`15:54 breakGlass.reviewWithin: reviewWithin is not usable: "P1Y" has years`}},
 

@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// ParseWindows reads a list of windows as documents have them, in YAML or JSON, for
+// settings. Errors as of [Parse].
+func ParseWindows(data []byte) ([]Window, error) {
+	return read(data, func(r *reader, root field) []Window { return r.windows(root) })
+}
+
 func (r *reader) windows(list field) (windows []Window) {
 	for _, item := range r.bounded(list) {
 		var w Window

@@ -55,4 +55,7 @@ type Question struct {
 	Requester     Subject
 	Tags          map[string]string // of the machine; without them, documents that select by tags do not apply
 	At            time.Time         // when access would open
+	// PreApproved takes the place of the approval that the nearest policy wants, never
+	// of one that a guardrail wants.
+	PreApproved bool
 }

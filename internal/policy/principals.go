@@ -27,12 +27,14 @@ func (p Principals) Match(s Subject) bool {
 	if s.Application {
 		ids = p.Applications
 	}
-	same := func(list []string, id string) bool {
-		return slices.ContainsFunc(list, func(x string) bool { return id != "" && strings.EqualFold(x, id) })
-	}
-	return same(ids, s.Object) ||
+	return has(ids, s.Object) ||
 		slices.ContainsFunc(s.Roles, func(role string) bool { return slices.Contains(p.Roles, role) }) ||
-		slices.ContainsFunc(s.Groups, func(group string) bool { return same(p.Groups, group) })
+		slices.ContainsFunc(s.Groups, func(group string) bool { return has(p.Groups, group) })
+}
+
+// has finds an object id.
+func has(list []string, id string) bool {
+	return id != "" && slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, id) })
 }
 
 // String lists them for a sentence: "role Jit.Oncall, group 11111111-… or user

@@ -83,4 +83,11 @@ func (s Set) applying(vm armid.ID, tags map[string]string) (nearest Policy, all 
 	return nearest, all, refusals
 }
 
+// NeedsTags reports whether the tags of a machine can make a difference.
+func (s Set) NeedsTags(vm armid.ID) bool {
+	return slices.ContainsFunc(s, func(p Policy) bool {
+		return p.Scope.Contains(vm) && (len(p.Tags) > 0 || slices.ContainsFunc(p.Conditions, Condition.tagged))
+	})
+}
+
 func nameOf(vm armid.ID) string { return ScopeOf(vm).name() }

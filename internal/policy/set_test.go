@@ -157,6 +157,9 @@ func tighten(t *rapid.T, set Set, guardrail Document, q Question, saw func(befor
 	if after.Policy.Ref() != before.Policy.Ref() {
 		t.Fatalf("%s became the nearest", after.Policy.Ref())
 	}
+	if after.Extensions > before.Extensions {
+		t.Fatalf("%d extensions became %d", before.Extensions, after.Extensions)
+	}
 	if after.Longest > before.Longest {
 		t.Fatalf("%v became %v", before.Longest, after.Longest)
 	}

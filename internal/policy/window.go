@@ -110,6 +110,11 @@ func (w Window) next(t time.Time) (time.Time, bool) {
 }
 
 // String is "mon–fri 07:00–19:00 Europe/Berlin".
+// WithinWindows reports whether t lies in one of the windows.
+func WithinWindows(list []Window, t time.Time) bool {
+	return slices.ContainsFunc(list, func(w Window) bool { return w.open(t) > 0 })
+}
+
 func (w Window) String() string {
 	days := strings.Join(w.Days, ", ")
 	if n := len(w.Days); n == 0 {
