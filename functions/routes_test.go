@@ -110,6 +110,7 @@ func TestQueuesAreBoundAsTheHandlerExpects(t *testing.T) {
 	want := map[string]binding{
 		"evaluate": {QueueName: "requests"},
 		"enforce":  {QueueName: "nsgs", IsSessionsEnabled: true},
+		"notify":   {QueueName: "notices"},
 	}
 	for _, f := range load(t) {
 		if f.Trigger.Type != "serviceBusTrigger" {

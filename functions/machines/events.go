@@ -8,14 +8,13 @@ import (
 
 	"jitgate/internal/api"
 	"jitgate/internal/audit"
-	"jitgate/internal/identity"
 	"jitgate/internal/web"
 )
 
 type eventsOutput struct{ Body api.EventList }
 
 func (f function) events(ctx context.Context, in *struct{ Machine }) (*eventsOutput, error) {
-	vm, err := in.ask(ctx, identity.MachineRead)
+	vm, err := in.id()
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

@@ -5,7 +5,6 @@ import (
 
 	"jitgate/internal/access"
 	"jitgate/internal/api"
-	"jitgate/internal/identity"
 	"jitgate/internal/web"
 )
 
@@ -18,7 +17,7 @@ type explainInput struct {
 type explainOutput struct{ Body api.Explanation }
 
 func (f function) explain(ctx context.Context, in *explainInput) (*explainOutput, error) {
-	vm, err := in.ask(ctx, identity.MachineRead)
+	vm, err := in.id()
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

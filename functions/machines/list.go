@@ -12,8 +12,6 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/armid"
-	"jitgate/internal/identity"
-	"jitgate/internal/web"
 )
 
 // readers is how many subscriptions, or records, are read side by side.
@@ -26,9 +24,6 @@ type listInput struct {
 type listOutput struct{ Body api.MachineList }
 
 func (f function) list(ctx context.Context, in *listInput) (*listOutput, error) {
-	if err := web.Require(ctx, identity.MachineRead); err != nil {
-		return nil, f.fail(ctx, err)
-	}
 	wanted, err := readState(in.State)
 	if err != nil {
 		return nil, f.fail(ctx, err)

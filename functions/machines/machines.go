@@ -26,30 +26,30 @@ const one = "/api/machines/subscriptions/{subscription}/resourceGroups/{group}/p
 // Register adds the operations to the API.
 func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	f := function{service, log}
-	operation := func(id, method, path, summary, description string) huma.Operation {
-		return web.Operation(huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Description: description, Tags: []string{"machines"}})
+	operation := func(id, method, path, summary, description string, may identity.Operation) huma.Operation {
+		return web.Operation(huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Description: description, Tags: []string{"machines"}}, may)
 	}
 	accepted := func(o huma.Operation) huma.Operation {
 		o.DefaultStatus = http.StatusAccepted
 		return o
 	}
 	huma.Register(a, operation("list-machines", http.MethodGet, "/api/machines",
-		"List virtual machines in the subscriptions jitgate looks after", "Ordered by name, then by id."), f.list)
+		"List virtual machines in the subscriptions jitgate looks after", "Ordered by name, then by id.", identity.MachineRead), f.list)
 	huma.Register(a, operation("report-machines", http.MethodGet, "/api/machines/report",
-		"Report who can reach the management ports of all machines", "Live grants are left out of account."), f.report)
+		"Report who can reach the management ports of all machines", "Live grants are left out of account.", identity.MachineReport), f.report)
 	huma.Register(a, operation("get-machine", http.MethodGet, one,
 		"Show how a machine is protected",
-		"202 with Retry-After while rules are being written or put back; 200 otherwise, also when something stands in the way. A machine that never was protected is Unprotected; Azure is not asked whether it exists."), f.show)
+		"202 with Retry-After while rules are being written or put back; 200 otherwise, also when something stands in the way. A machine that never was protected is Unprotected; Azure is not asked whether it exists.", identity.MachineRead), f.show)
 	huma.Register(a, accepted(operation("protect-machine", http.MethodPost, one+"/protect",
 		"Keep ports of a machine closed",
-		"Answers 202 once the wish is saved; poll Location until it answers 200. With whatIf=true nothing is saved and the answer is 200. Connections that are open go on: a rule only stops new ones.")), f.protect)
+		"Answers 202 once the wish is saved; poll Location until it answers 200. With whatIf=true nothing is saved and the answer is 200. Connections that are open go on: a rule only stops new ones.", identity.MachineProtect)), f.protect)
 	huma.Register(a, accepted(operation("unprotect-machine", http.MethodPost, one+"/unprotect",
 		"Take jitgate's deny rules away and put removed rules back",
-		"Answers like protect-machine.")), f.unprotect)
+		"Answers like protect-machine.", identity.MachineProtect)), f.unprotect)
 	huma.Register(a, operation("explain-machine", http.MethodGet, one+"/explain",
-		"Explain whether a packet reaches a machine, and by which rules", ""), f.explain)
+		"Explain whether a packet reaches a machine, and by which rules", "", identity.MachineRead), f.explain)
 	huma.Register(a, operation("list-machine-events", http.MethodGet, one+"/events",
-		"Show the record of a machine's protection and of its NSGs", "Ordered by time. Each event keeps the number it has in its own record."), f.events)
+		"Show the record of a machine's protection and of its NSGs", "Ordered by time. Each event keeps the number it has in its own record.", identity.MachineRead), f.events)
 }
 
 type function struct {
@@ -89,17 +89,8 @@ func (m Machine) id() (armid.ID, error) {
 // pathOf is where a machine is polled.
 func pathOf(vm armid.ID) string { return "/api/machines" + vm.String() }
 
-// ask is what every operation about one machine starts with: a caller who may, and an
-// id that is one.
-func (m Machine) ask(ctx context.Context, op identity.Operation) (armid.ID, error) {
-	if err := web.Require(ctx, op); err != nil {
-		return armid.ID{}, err
-	}
-	return m.id()
-}
-
 func (f function) show(ctx context.Context, in *struct{ Machine }) (*web.Answer[api.Protection], error) {
-	vm, err := in.ask(ctx, identity.MachineRead)
+	vm, err := in.id()
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/armid"
-	"jitgate/internal/identity"
 	"jitgate/internal/web"
 )
 
@@ -36,7 +35,7 @@ type protectInput struct {
 }
 
 func (f function) protect(ctx context.Context, in *protectInput) (*web.Answer[api.Forecast], error) {
-	vm, err := in.ask(ctx, identity.MachineProtect)
+	vm, err := in.id()
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}
@@ -69,7 +68,7 @@ type unprotectInput struct {
 }
 
 func (f function) unprotect(ctx context.Context, in *unprotectInput) (*web.Answer[api.Forecast], error) {
-	vm, err := in.ask(ctx, identity.MachineProtect)
+	vm, err := in.id()
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

@@ -10,8 +10,6 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/armid"
-	"jitgate/internal/identity"
-	"jitgate/internal/web"
 )
 
 type reportInput struct {
@@ -30,9 +28,6 @@ func (*reportInput) Resolve(ctx huma.Context) []error {
 }
 
 func (f function) report(ctx context.Context, in *reportInput) (*reportOutput, error) {
-	if err := web.Require(ctx, identity.MachineReport); err != nil {
-		return nil, f.fail(ctx, err)
-	}
 	var faults access.Refusals
 	var scopes []armid.ID
 	for _, text := range in.Scopes {

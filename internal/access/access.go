@@ -8,7 +8,7 @@
 // sends, and records as done only what Azure confirmed.
 //
 // The package knows neither Azure SDKs nor HTTP: it declares the ports it needs
-// ([Store], [Queue], [Network], [Policies]) and adapters implement them.
+// ([Store], [Queue], [Network], [Policies] and the rest of ports.go) and adapters implement them.
 package access
 
 import (
@@ -30,18 +30,24 @@ const Skew = 2 * time.Second
 // than ordinary work takes, so that the sweep does not race it.
 const Patience = 2 * time.Minute
 
-// Service holds what the use cases need. All fields are required.
+// Service holds what the use cases need. All fields but Rights are
+// required.
 type Service struct {
 	Store    Store
 	Queue    Queue
 	Network  Network
 	Policies Policies
+	Ledgers  LedgerStore
+	Messages Messenger
+	Rights   Rights // nil = app roles decide, which the edge has checked
 	Now      func() time.Time
 	Log      *slog.Logger
 
 	Limits        Limits
 	Bands         nsg.Bands // priorities of our rules
 	Subscriptions []string  // ids of the subscriptions this installation looks after
+	SecondAdmin   bool      // a change of policy waits for another administrator
+	Suspicion     Suspicion
 }
 
 // Limits bound what may be asked whatever policy says.

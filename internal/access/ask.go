@@ -20,8 +20,9 @@ import (
 type Form struct {
 	Targets       []FormTarget
 	Source        string // address or range; empty = the caller's own address
-	Duration      string // ISO 8601
+	Duration      string // ISO 8601; empty = what policy says is usual
 	Justification string
+	BreakGlass    bool `json:",omitempty"`
 }
 
 // FormTarget is one VM of a form.
@@ -40,8 +41,9 @@ type FormPort struct {
 type Ask struct {
 	Targets       []AskTarget
 	Source        netip.Prefix
-	Duration      time.Duration
+	Duration      time.Duration // 0 = what policy says is usual
 	Justification string
+	BreakGlass    bool
 	Fingerprint   string
 }
 
@@ -57,10 +59,12 @@ type AskTarget struct {
 // [Refusals].
 func (l Limits) Read(f Form, caller netip.Addr) (Ask, error) {
 	c := check{}
-	ask := Ask{Justification: strings.TrimSpace(f.Justification), Fingerprint: fingerprint(f)}
-	c.justification(ask.Justification)
+	ask := Ask{Justification: strings.TrimSpace(f.Justification), BreakGlass: f.BreakGlass, Fingerprint: fingerprint(f)}
+	c.words(JustificationInvalid, "justification", ask.Justification)
 	ask.Source = c.source(f.Source, caller)
-	ask.Duration = c.duration(f.Duration, l)
+	if f.Duration != "" {
+		ask.Duration = c.duration("duration", f.Duration, l)
+	}
 	ask.Targets = c.targets(f.Targets)
 	if len(c.faults) > 0 {
 		return Ask{}, c.faults
@@ -85,12 +89,13 @@ func (c *check) fault(code Code, field, format string, args ...any) {
 	c.faults = append(c.faults, Refusal{Code: code, Field: field, Sentence: fmt.Sprintf(format, args...)})
 }
 
-func (c *check) justification(text string) {
+// words checks what people wrote: a justification, a comment, a reason.
+func (c *check) words(code Code, field, text string) {
 	if utf8.RuneCountInString(text) > MaxJustification {
-		c.fault(JustificationInvalid, "justification", "The justification is longer than %d characters; shorten it.", MaxJustification)
+		c.fault(code, field, "The %s is longer than %d characters; shorten it.", field, MaxJustification)
 	}
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-		c.fault(JustificationInvalid, "justification", "The justification holds control characters; send plain text.")
+		c.fault(code, field, "The %s holds control characters; send plain text.", field)
 	}
 }
 
@@ -116,15 +121,15 @@ func (c *check) source(text string, caller netip.Addr) netip.Prefix {
 	return source
 }
 
-func (c *check) duration(text string, l Limits) time.Duration {
+func (c *check) duration(field, text string, l Limits) time.Duration {
 	d, err := policy.ParseDuration(text)
 	switch {
 	case err != nil:
-		c.fault(DurationInvalid, "duration", "%q is not an ISO 8601 duration of days, hours, minutes and seconds; send one such as \"PT1H\" or \"PT30M\".", clip(text))
+		c.fault(DurationInvalid, field, "%q is not an ISO 8601 duration of days, hours, minutes and seconds; send one such as \"PT1H\" or \"PT30M\".", clip(text))
 	case d < l.Shortest:
-		c.fault(DurationTooShort, "duration", "%s is too short; ask for at least %s.", policy.FormatDuration(d), policy.FormatDuration(l.Shortest))
+		c.fault(DurationTooShort, field, "%s is too short; ask for at least %s.", policy.FormatDuration(d), policy.FormatDuration(l.Shortest))
 	case d > l.Longest:
-		c.fault(DurationTooLong, "duration", "%s is too long; ask for at most %s.", policy.FormatDuration(d), policy.FormatDuration(l.Longest))
+		c.fault(DurationTooLong, field, "%s is too long; ask for at most %s.", policy.FormatDuration(d), policy.FormatDuration(l.Longest))
 	}
 	return d
 }

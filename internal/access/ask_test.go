@@ -80,7 +80,6 @@ func TestBadForms(t *testing.T) {
 		{"source left out and not seen", func(f *access.Form) { f.Source = "" }, access.SourceUnknown, "source"},
 		{"an hour in words", func(f *access.Form) { f.Duration = "1 hour" }, access.DurationInvalid, "duration"},
 		{"Go's hour", func(f *access.Form) { f.Duration = "1h" }, access.DurationInvalid, "duration"},
-		{"no duration", func(f *access.Form) { f.Duration = "" }, access.DurationInvalid, "duration"},
 		{"a month", func(f *access.Form) { f.Duration = "P1M" }, access.DurationInvalid, "duration"},
 		{"negative", func(f *access.Form) { f.Duration = "-PT1H" }, access.DurationInvalid, "duration"},
 		{"4 minutes 59", func(f *access.Form) { f.Duration = "PT4M59S" }, access.DurationTooShort, "duration"},

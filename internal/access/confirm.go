@@ -41,10 +41,10 @@ func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates
 	// A target that is about to be open has its way checked first, outside of the
 	// update. By then every other NSG on the way has been recorded as open, so what is
 	// read now is newer than its rule.
-	r, err := p.Store.UpdateRequest(ctx, id, update)
+	r, err := p.update(ctx, id, update)
 	for unchecked := (*uncheckedError)(nil); errors.As(err, &unchecked); {
 		checked[unchecked.target] = p.checkWays(ctx, id, unchecked.source, unchecked.state)
-		r, err = p.Store.UpdateRequest(ctx, id, update)
+		r, err = p.update(ctx, id, update)
 	}
 	if errors.Is(err, ErrNotFound) {
 		return nil // a grant without a request was only ever to be closed
@@ -96,6 +96,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 	}
 	mine, open, closed := 0, 0, 0
 	none, stuck := true, false // no rule of this opening is left; one cannot be removed
+	var until time.Time        // the end that the rules bear
 	var failed Reason
 	for _, i := range grants {
 		if p.book.Grants[i].Target != index {
@@ -107,6 +108,7 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		switch {
 		case f.open:
 			open++
+			until = earlier(until, p.book.Grants[i].ExpiresAt)
 		case f.failed.Code != "":
 			failed = f.failed
 		case f.closed:
@@ -130,10 +132,16 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 			return err
 		}
 	case open == mine && !o.Open:
-		o.Open = true
+		o.Open, o.Until = true, until
 		for _, rule := range o.Rules {
 			rec.add(audit.RuleCreated, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name,
-				Text: "The allow rule is in the NSG until " + t.ExpiresAt.Format(time.RFC3339) + "."})
+				Text: "The allow rule is in the NSG until " + until.Format(time.RFC3339) + "."})
+		}
+	case open == mine && o.Until.Before(until):
+		o.Until = until
+		for _, rule := range o.Rules {
+			rec.add(audit.RuleExtended, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name,
+				Text: "The allow rule is in the NSG until " + until.Format(time.RFC3339) + "."})
 		}
 	case closed == mine && !o.Closed:
 		o.Closed = true

@@ -70,7 +70,7 @@ func (w *world) wantSafe() {
 // life is one grant from the call to its end. Steps return the error that a dying
 // process leaves; what the caller was told is in accepted.
 func life(w *world, s *access.Service, revoke bool) (accepted bool, id string, err error) {
-	r, err := s.Submit(ctx, alice, "key", ask("app01"))
+	r, err := s.Submit(ctx, as(alice), "key", ask("app01"))
 	if err != nil {
 		return false, "", err
 	}

@@ -37,7 +37,7 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 	if err != nil {
 		return draft{}, err
 	}
-	p, governed := rules.nearest(vm)
+	p, governed := rules.nearest(vm, m.Tags)
 	all, reach := p.Interfaces == policy.AllInterfaces, p.Reach
 	if following := old.Wanted && by.Same(jitgate); following {
 		// Nobody asked for anything: what policy says today must not let go of anything.
@@ -47,7 +47,7 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 	if err := protectable(m, ways, reach); err != nil {
 		return draft{}, err
 	}
-	ask = ask.besides(&old)
+	ask = ask.besides(&old, p.FlushConnection)
 	views, err := s.views(ctx, ways, old)
 	if err != nil {
 		return draft{}, err
@@ -83,16 +83,19 @@ func (s *Service) draftProtect(ctx context.Context, vm armid.ID, ask ProtectAsk,
 	return d, s.judge(ctx, &d, ways, views, p, old)
 }
 
-// besides fills in what an ask leaves out: what holds already, or else the defaults.
+// besides fills in what an ask leaves out: what holds already, or else the defaults,
+// of which policy sets flush.
 // So a repeat never lets go of anything.
-func (a ProtectAsk) besides(old *Protection) ProtectAsk {
+func (a ProtectAsk) besides(old *Protection, flush bool) ProtectAsk {
 	if len(a.Ports) == 0 {
 		if a.Ports = defaultPorts; old.Wanted {
 			a.Ports = old.Ports
 		}
 	}
 	if a.Flush == nil {
-		flush := old.Wanted && old.Flush
+		if old.Wanted {
+			flush = old.Flush
+		}
 		a.Flush = &flush
 	}
 	return a
@@ -155,7 +158,7 @@ func (s *Service) draftUnprotect(ctx context.Context, vm armid.ID, priorities ma
 	if err != nil {
 		return draft{}, err
 	}
-	p, _ := rules.nearest(vm)
+	p, _ := rules.nearest(vm, nil)
 	d := draft{Forecast: Forecast{Protection: next}}
 	if d.changed = old.Wanted || len(priorities) > 0 || old.Reason != next.Reason || old.State() == Blocked; d.changed {
 		d.Protection.Revision, d.Protection.By, d.Protection.ChangedAt = old.Revision+1, by, s.now()

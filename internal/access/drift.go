@@ -71,17 +71,22 @@ const (
 // the last word about it stands: when it is tried again after an outage, or when
 // Azure refuses to have it put right.
 func (p *pass) noteDrift(ctx context.Context) error {
-	return p.note(ctx, func(f finding, last string) (audit.Kind, string) {
+	events, err := p.note(ctx, func(f finding, last string) (audit.Kind, string) {
 		if last == f.text+repairing || last == f.text+refusing {
 			return "", ""
 		}
 		return f.kind, f.text + repairing
 	})
+	if err == nil && len(events) > 0 {
+		p.report(ctx, audit.RulesEdited, jitgate, audit.Event{NSG: p.book.NSG.String(), Rule: events[0].Rule,
+			Text: fmt.Sprintf("%d rule(s) of jitgate in NSG %s are not as they were left: %s The Azure activity log says who did it.", len(events), p.book.NSG.Name(), events[0].Text)})
+	}
+	return err
 }
 
 // noteOutcome adds what became of it.
 func (p *pass) noteOutcome(ctx context.Context) error {
-	return p.note(ctx, func(f finding, last string) (audit.Kind, string) {
+	_, err := p.note(ctx, func(f finding, last string) (audit.Kind, string) {
 		switch {
 		case p.outcome.Refused[f.rule] == nil:
 			return audit.DriftRepaired, repaired
@@ -90,17 +95,18 @@ func (p *pass) noteOutcome(ctx context.Context) error {
 		}
 		return f.kind, f.text + refusing
 	})
+	return err
 }
 
 // note appends to the record of the NSG what say makes of each finding and of what
-// was said of its rule last; nothing if it makes no kind.
-func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit.Kind, string)) error {
+// was said of its rule last, and returns it; nothing if it makes no kind.
+func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit.Kind, string)) ([]audit.Event, error) {
 	if len(p.drift) == 0 {
-		return nil
+		return nil, nil
 	}
 	said, err := p.Store.Notes(ctx, p.book.NSG)
 	if err != nil {
-		return fmt.Errorf("read the record of %s: %w", p.book.NSG.Name(), err)
+		return nil, fmt.Errorf("read the record of %s: %w", p.book.NSG.Name(), err)
 	}
 	last := map[string]string{}
 	for _, e := range said {
@@ -116,9 +122,9 @@ func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit
 		rec.add(kind, nil, audit.Event{NSG: p.book.NSG.String(), Rule: f.rule, Text: text})
 	}
 	if len(rec.events) == 0 {
-		return nil
+		return nil, nil
 	}
-	return p.Store.Note(ctx, p.book.NSG, rec.events)
+	return rec.events, p.Store.Note(ctx, p.book.NSG, rec.events)
 }
 
 // tampered is what the requests are told about the rules of their grants.

@@ -58,6 +58,35 @@ const (
 	CursorInvalid        Code = "cursor_invalid"
 )
 
+// Codes about decisions, extensions and what else is done to a request.
+const (
+	CommentInvalid       Code = "comment_invalid"
+	CommentMissing       Code = "comment_missing"
+	RequestNotAwaiting   Code = "request_not_awaiting" // nobody is asked to decide it
+	RequestNotActive     Code = "request_not_active"
+	OwnRequest           Code = "own_request"
+	ApproverNotAllowed   Code = "approver_not_allowed"
+	ApproverInvalid      Code = "approver_invalid"
+	NoApprover           Code = "no_approver"
+	BreakGlassNotAllowed Code = "break_glass_not_allowed"
+	ReviewNotDue         Code = "review_not_due"
+	ExtensionNotAllowed  Code = "extension_not_allowed"
+	LockedDown           Code = "locked_down"
+	RBACMissing          Code = "rbac_role_missing"
+)
+
+// Codes about lockdowns, callbacks, alerts and changes of policy.
+const (
+	LockdownInvalid   Code = "lockdown_invalid"
+	LockdownNotFound  Code = "lockdown_not_found"
+	CallbackRefused   Code = "callback_refused"
+	EventsInvalid     Code = "events_invalid"
+	CallbacksTooMany  Code = "callbacks_too_many"
+	ProposalNotFound  Code = "proposal_not_found"
+	OwnProposal       Code = "own_proposal"
+	AlertRulesInvalid Code = "alert_rules_invalid"
+)
+
 // Codes of why a target was denied or failed.
 const (
 	VMNotFound      Code = "vm_not_found"
@@ -72,6 +101,10 @@ const (
 	VMGone          Code = "vm_gone"
 	AddressChanged  Code = "address_changed"
 	AddressReused   Code = "address_reused"
+
+	RejectedByApprover Code = "rejected"
+	NotDecidedInTime   Code = "not_decided_in_time"
+	ClosedByAlert      Code = "closed_by_alert"
 )
 
 // Codes of warnings and findings.
@@ -110,6 +143,8 @@ type Refusal struct {
 	Code     Code
 	Field    string // JSON path of the offending value, empty when it is about the whole call
 	Sentence string
+	Policy   string // which policy says so, with its version; empty when none does
+	Passes   string // what would pass, in a few words; empty when nothing would
 }
 
 func (r Refusal) Error() string { return r.Sentence }

@@ -12,13 +12,13 @@ import (
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
-	"jitgate/internal/nsg"
 	"jitgate/internal/policy"
 )
 
 // Evaluate looks at a request and does what its state calls for: decides what is
-// undecided, then sees to it that approved targets have their grants, wake-ups and
-// nudges, and that closing ones are withdrawn. Running it again changes nothing.
+// undecided, lets lapse what nobody decided in time, reminds of an end that is near,
+// then sees to it that approved targets have their grants, wake-ups and nudges, and
+// that closing ones are withdrawn. Running it again changes nothing.
 //
 // A returned error means that trying again may help; everything else, a request
 // that does not exist included, is settled.
@@ -31,23 +31,44 @@ func (s *Service) Evaluate(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("read request %s: %w", id, err)
 	}
-	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.State == Pending }) {
+	if r.undecided(s.now()) {
 		if r, err = s.decide(ctx, r); err != nil {
 			return fmt.Errorf("decide request %s: %w", id, err)
 		}
 	}
+	if r, err = s.noteTimes(ctx, r); err != nil {
+		return fmt.Errorf("note what is due about request %s: %w", id, err)
+	}
 	return s.carryOut(ctx, &r)
 }
 
-// decision is what was found out about one pending target.
+// undecided reports whether there is something to decide: what nobody has looked at
+// yet, and what approvers have spoken about.
+func (r *Request) undecided(now time.Time) bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool {
+		return t.State == Pending || t.State == AwaitingApproval && len(r.Votes) > 0 && !r.lapsed(now)
+	})
+}
+
+// lapsed allows for [Skew]: the message that wakes us may come a moment early.
+func (r *Request) lapsed(now time.Time) bool {
+	return !r.DecideBy.IsZero() && !now.Add(Skew).Before(r.DecideBy)
+}
+
+// decision is what was found out about one undecided target.
 type decision struct {
-	refusal Reason // zero = approved
-	policy  string
+	ruling
+	refusal Reason // zero = nothing is in the way
+	tags    map[string]string
 	ways    []Interface
 }
 
-// decide settles every pending target. All reading happens before the update, so
+// decide settles every undecided target. All reading happens before the update, so
 // that the update may run again on a clash without asking Azure twice.
+//
+// A request is decided as a whole: while one of its targets waits for an approver,
+// those that need none wait too. So all of it opens and ends at one moment, and
+// rules that its targets share bear one expiry.
 func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
 	vms := make([]armid.ID, len(r.Targets))
 	for i, t := range r.Targets {
@@ -61,7 +82,7 @@ func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i, t := range r.Targets {
-		if t.State != Pending {
+		if t.State != Pending && t.State != AwaitingApproval {
 			continue
 		}
 		group.Go(func() (err error) {
@@ -73,36 +94,80 @@ func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
 		return Request{}, err
 	}
 	at := s.now()
-	return s.Store.UpdateRequest(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
+	decided, err := s.update(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: at, by: jitgate}
-		for i := range r.Targets {
-			if t := &r.Targets[i]; t.State == Pending {
-				if err := t.decide(decisions[i], r, at, &rec); err != nil {
-					return nil, err
-				}
-			}
-		}
-		planRules(r)
-		return rec.events, nil
+		err := r.decide(decisions, at, &rec)
+		return rec.events, err
 	})
+	if err == nil {
+		s.watchDecision(ctx, &r, &decided)
+	}
+	return decided, err
+}
+
+// decide applies decisions about the targets that are still undecided.
+func (r *Request) decide(decisions []decision, at time.Time, rec *record) error {
+	var left []int
+	waiting := false
+	for i := range r.Targets {
+		t, d := &r.Targets[i], &decisions[i]
+		if t.State != Pending && t.State != AwaitingApproval {
+			continue
+		}
+		t.Policy, t.Tags = d.by, d.tags
+		if d.refusal.Code != "" {
+			if err := t.deny(d, at, rec); err != nil {
+				return err
+			}
+			continue
+		}
+		changed := t.State == AwaitingApproval && !sameApproval(t.Approval, d.approval)
+		t.Approval = d.approval
+		if changed {
+			rec.add(audit.ApprovalAsked, t, audit.Event{Policy: d.by, Text: "Policy asks for another approval by now: " + needs(d.approval) + "."})
+		}
+		left = append(left, i)
+		waiting = waiting || !r.agreed(d.approval)
+	}
+	for _, i := range left {
+		t, d := &r.Targets[i], &decisions[i]
+		var err error
+		switch {
+		case !waiting:
+			err = t.approve(d, r, at, rec)
+		case t.State == Pending:
+			err = t.await(d, r, at, rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !waiting && len(left) > 0 {
+		planRules(r)
+		r.startReview(decisions, left, at, rec)
+	}
+	return nil
 }
 
 func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, t Target) (decision, error) {
-	p, refusals := rules.judge(policy.Ask{VM: t.VM, Ports: t.Ports, Source: r.Source, Duration: r.Duration})
-	d := decision{}
-	if p.Version > 0 {
-		d.policy = fmt.Sprintf("%s version %d", p.Scope, p.Version)
-	}
-	if len(refusals) > 0 {
-		d.refusal = Reason{Code: Code(refusals[0].Code), Sentence: joinSentences(refusals)}
-		return d, nil
-	}
+	var d decision
 	m, err := s.Network.Locate(ctx, t.VM)
+	if rules.needsTags(t.VM) {
+		d.tags = m.Tags
+	}
+	if err == nil || !rules.needsTags(t.VM) {
+		d.ruling = rules.rule(r.enquiry(&t, d.tags))
+	}
 	if err == nil {
-		d.ways, err = waysIn(m, p.Interfaces == policy.AllInterfaces, r.Source)
+		d.ways, err = waysIn(m, d.nearest.Interfaces == policy.AllInterfaces, r.Source)
+	}
+	if err == nil && len(d.refusals) == 0 {
+		err = s.entitled(ctx, r.Requester, t.VM, RequesterRole)
 	}
 	var refused Refusals
 	switch {
+	case len(d.refusals) > 0:
+		d.refusal = Reason{Code: d.refusals[0].Code, Sentence: d.refusals.Error()}
 	case errors.As(err, &refused):
 		d.refusal = Reason{Code: refused[0].Code, Sentence: refused.Error()}
 	case errors.Is(err, ErrForbidden):
@@ -112,6 +177,14 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 		return decision{}, fmt.Errorf("locate %s: %w", t.VM, err)
 	}
 	return d, nil
+}
+
+// enquiry is what is asked about a target of the request.
+func (r *Request) enquiry(t *Target, tags map[string]string) enquiry {
+	return enquiry{
+		Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: r.Source, Duration: r.Duration},
+		By:  r.requester(), Justification: r.Justification, Tags: tags, BreakGlass: r.BreakGlass,
+	}
 }
 
 // waysIn are the interfaces that a grant opens, each with the addresses of the
@@ -138,67 +211,53 @@ func waysIn(m Machine, all bool, source netip.Prefix) ([]Interface, error) {
 	return nil, refuse(NoAddress, "", fmt.Sprintf("%s has no private address of the family of %s; ask from an address of the other family.", m.VM.Name(), source))
 }
 
-// decide moves one target out of Pending.
-func (t *Target) decide(d decision, r *Request, at time.Time, rec *record) error {
-	t.Policy = d.policy
-	if d.refusal.Code != "" {
-		t.Reason, t.EndedAt = d.refusal, at
-		rec.add(audit.RequestDenied, t, audit.Event{Policy: d.policy, Text: d.refusal.Sentence})
-		return t.Apply(Deny)
-	}
+func (t *Target) deny(d *decision, at time.Time, rec *record) error {
+	t.Reason, t.Unmet, t.EndedAt = d.refusal, d.refusals, at
+	rec.add(audit.RequestDenied, t, audit.Event{Policy: d.by, Text: d.refusal.Sentence})
+	return t.Apply(Deny)
+}
+
+// approve opens the door as far as deciding goes. The clock starts here and not when
+// access was asked for: what follows is the writing of the rule.
+func (t *Target) approve(d *decision, r *Request, at time.Time, rec *record) error {
 	t.ExpiresAt = at.Add(r.Duration)
 	t.Ways = d.ways
 	for _, p := range places(d.ways) {
 		t.Openings = append(t.Openings, Opening{NSG: p.NSG, Addresses: p.Addresses})
 	}
-	rec.add(audit.RequestApproved, t, audit.Event{Policy: d.policy, Text: "Approved until " + t.ExpiresAt.Format(time.RFC3339) + "."})
+	text := "Approved until " + t.ExpiresAt.Format(time.RFC3339) + "."
+	if d.preApproved != "" {
+		text += " Alert rule " + d.preApproved + " stands in for the approver."
+	}
+	rec.add(audit.RequestApproved, t, audit.Event{Policy: d.by, Text: text})
 	return t.Apply(Approve)
 }
 
-// planRules names the rules of every opening: one per NSG for the same protocol
-// and ports, shared by all targets of the request that want exactly these. Ports
-// are never merged across targets: that would open on each VM what was asked for
-// another.
-func planRules(r *Request) {
-	names := map[string]string{} // NSG, protocol and ports → rule
-	count := map[string]int{}    // NSG → rules so far
-	for i := range r.Targets {
-		t := &r.Targets[i]
-		for j := range t.Openings {
-			o := &t.Openings[j]
-			o.Rules = nil
-			for _, p := range byProtocol(t.Ports) {
-				group := fmt.Sprint(o.NSG.Key(), p.Protocol, p.Ports)
-				if names[group] == "" {
-					names[group] = nsg.AllowName(r.ID, count[o.NSG.Key()])
-					count[o.NSG.Key()]++
-				}
-				p.Name = names[group]
-				o.Rules = append(o.Rules, p)
-			}
+// await asks approvers. The first to run out of time decides when the request lapses.
+func (t *Target) await(d *decision, r *Request, at time.Time, rec *record) error {
+	text := "Waits for the approval of the request's other targets."
+	if d.approval != nil {
+		until := at.Add(d.approval.Within)
+		if r.DecideBy.IsZero() || until.Before(r.DecideBy) {
+			r.DecideBy = until
 		}
+		text = needs(d.approval) + " until " + until.Format(time.RFC3339) + "."
 	}
+	rec.add(audit.ApprovalAsked, t, audit.Event{Policy: d.by, Text: text})
+	return t.Apply(AskApproval)
 }
 
-// byProtocol groups ports, each list sorted, protocols in a fixed order.
-func byProtocol(ports []policy.Port) []PlannedRule {
-	var out []PlannedRule
-	for _, kind := range []struct {
-		asked policy.Protocol
-		rule  nsg.Protocol
-	}{{policy.TCP, nsg.TCP}, {policy.UDP, nsg.UDP}, {policy.AnyProtocol, nsg.AnyProtocol}} {
-		var numbers []uint16
-		for _, p := range ports {
-			if p.Protocol == kind.asked {
-				numbers = append(numbers, p.Number)
-			}
-		}
-		if len(numbers) > 0 {
-			slices.Sort(numbers)
-			out = append(out, PlannedRule{Protocol: kind.rule, Ports: slices.Compact(numbers)})
-		}
+// needs says who has to do what.
+func needs(a *policy.Approval) string {
+	if a == nil {
+		return "Nobody has to agree"
 	}
-	return out
+	return a.Needs() + " to agree"
+}
+
+// sameApproval compares by the versions of the policies that ask for it.
+func sameApproval(a, b *policy.Approval) bool {
+	return (a == nil) == (b == nil) && (a == nil || slices.Equal(a.Policies, b.Policies))
 }
 
 // addressesFor keeps the addresses of the source's family: one security rule
@@ -211,57 +270,4 @@ func addressesFor(all []netip.Addr, source netip.Prefix) []netip.Addr {
 		}
 	}
 	return out
-}
-
-func joinSentences(refusals []policy.Refusal) string {
-	out := Refusals{}
-	for _, r := range refusals {
-		out = append(out, Refusal{Sentence: r.Sentence})
-	}
-	return out.Error()
-}
-
-// carryOut derives the effects of a request from its record and makes sure they
-// are under way: the same code after a decision, after a crash and in the sweep.
-func (s *Service) carryOut(ctx context.Context, r *Request) error {
-	for _, n := range grantsOf(r, mustOpen) {
-		if err := s.put(ctx, r, n); err != nil {
-			return err
-		}
-	}
-	return s.withdraw(ctx, r)
-}
-
-// put saves grants of one NSG, schedules the wake-up at their expiry if none is
-// known, and nudges. The wake-up comes before the nudge: nothing is opened whose
-// closing is not arranged.
-func (s *Service) put(ctx context.Context, r *Request, n NSGGrants) error {
-	generation, grants, err := s.Store.PutGrants(ctx, n.NSG, n.Grants)
-	if err != nil {
-		return fmt.Errorf("save grants of request %s: %w", r.ID, err)
-	}
-	if err := s.arrangeWakeUp(ctx, n.NSG, r.ID, grants); err != nil {
-		return err
-	}
-	if err := s.Queue.Enforce(ctx, n.NSG, generation); err != nil {
-		return fmt.Errorf("nudge %s: %w", n.NSG.Name(), err)
-	}
-	return nil
-}
-
-// arrangeWakeUp schedules one message for the grants of a request in an NSG,
-// unless they have one.
-func (s *Service) arrangeWakeUp(ctx context.Context, id armid.ID, request string, grants []Grant) error {
-	missing := slices.IndexFunc(grants, func(g Grant) bool { return g.WakeUp == 0 && !g.Closing })
-	if missing < 0 {
-		return nil
-	}
-	sequence, err := s.Queue.EnforceAt(ctx, id, request, grants[missing].ExpiresAt)
-	if err != nil {
-		return fmt.Errorf("schedule the end of request %s: %w", request, err)
-	}
-	if err := s.Store.SetWakeUp(ctx, id, request, sequence); err != nil {
-		return fmt.Errorf("note the wake-up of request %s: %w", request, err)
-	}
-	return nil
 }

@@ -174,6 +174,12 @@ func better(a, b Verdict) Verdict {
 	return a
 }
 
+// aboutTheAsker are refusals that another person, or other words, may not meet.
+var aboutTheAsker = map[Code]bool{
+	Code(policy.RequesterNotAllowed): true, Code(policy.JustificationRequired): true, Code(policy.JustificationPattern): true,
+	Code(policy.ConditionUnmet): true, Code(policy.ConditionFailed): true, NoApprover: true,
+}
+
 // addRemedy says what would open the way: it asks policy as a request would, and
 // plans the grant to see whether it would be enough.
 func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, views []view) error {
@@ -186,18 +192,22 @@ func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, view
 	if e.Protocol == nsg.UDP {
 		asked = policy.UDP
 	}
-	p, refusals := rules.judge(policy.Ask{VM: m.VM, Ports: []policy.Port{{Number: e.Port, Protocol: asked}}, Source: source, Duration: s.Limits.Shortest})
+	// Who asks and why is not part of the question: what hangs on that is not held
+	// against it.
+	out := rules.rule(enquiry{Ask: policy.Ask{VM: m.VM, Ports: []policy.Port{{Number: e.Port, Protocol: asked}}, Source: source, Duration: s.Limits.Shortest}, Tags: m.Tags})
+	refusals := slices.DeleteFunc(out.refusals, func(r Refusal) bool { return aboutTheAsker[r.Code] })
 	if len(refusals) > 0 {
-		e.Remedy = "A request would be denied. " + joinSentences(refusals)
+		e.Remedy = "A request would be denied. " + refusals.Error()
 		return nil
 	}
+	p := out.nearest
 	ways, err := waysIn(m, p.Interfaces == policy.AllInterfaces, source)
 	var refused Refusals
 	if errors.As(err, &refused) {
 		e.Remedy = "A request would be denied. " + refused.Error()
 		return nil
 	}
-	e.Policy = fmt.Sprintf("%s version %d", p.Scope, p.Version)
+	e.Policy = p.Ref()
 	for _, way := range ways {
 		around, err := s.surroundings(ctx, way, groupsOf(views, way))
 		if err != nil {

@@ -52,7 +52,7 @@ func TestRefusedCallsLeaveNoTrace(t *testing.T) {
 			w := newWorld(t)
 			a := ask("web01")
 			c.spoil(&a)
-			_, err := w.service.Submit(ctx, alice, "", a)
+			_, err := w.service.Submit(ctx, as(alice), "", a)
 			wantCode(t, err, c.code)
 			page, err := w.service.Store.List(ctx, access.Query{})
 			if err != nil || len(page.Requests) != 0 || w.queue.Len() != 0 {
@@ -89,14 +89,14 @@ func TestWhatTheMachineRulesOut(t *testing.T) {
 func TestQueueDown(t *testing.T) {
 	w := newWorld(t)
 	w.queue.Fail = func(string) error { return fmt.Errorf("%w: no route", access.ErrUnavailable) }
-	if _, err := w.service.Submit(ctx, alice, "k", ask("web01")); !errors.Is(err, access.ErrUnavailable) {
+	if _, err := w.service.Submit(ctx, as(alice), "k", ask("web01")); !errors.Is(err, access.ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}
 	w.queue.Fail = nil
 	w.sweep()
 	w.sweep()
 	w.wantRules(nicNSG, 0)
-	r, err := w.service.Submit(ctx, alice, "k", ask("web01")) // the repeat it asked for
+	r, err := w.service.Submit(ctx, as(alice), "k", ask("web01")) // the repeat it asked for
 	must(t, err)
 	w.deliver()
 	w.wantState(r.ID, access.Active)

@@ -39,7 +39,7 @@ func TestGrantAndExpiry(t *testing.T) {
 	w.pass(time.Minute)
 	w.wantState(r.ID, access.Expired)
 	w.wantRules(nicNSG, 0)
-	w.wantKinds(r.ID, "request.created", "request.approved", "rule.created", "access.opened", "rule.removed", "access.expired")
+	w.wantKinds(r.ID, "request.created", "request.approved", "rule.created", "access.opened", "access.ending", "rule.removed", "access.expired")
 	if w.queue.Len() != 0 {
 		t.Errorf("%d messages are left", w.queue.Len())
 	}
@@ -83,8 +83,8 @@ func TestRevokeClosesAtOnceAndCancelsTheAlarm(t *testing.T) {
 	w := newWorld(t)
 	r := w.submit(ask("web01"))
 	w.deliver()
-	if w.queue.Len() != 1 {
-		t.Fatalf("%d messages, want the wake-up alone", w.queue.Len())
+	if w.queue.Len() != 2 {
+		t.Fatalf("%d messages, want the wake-up and the reminder", w.queue.Len())
 	}
 	w.revoke(r.ID)
 	w.wantState(r.ID, access.Closing)
@@ -92,7 +92,7 @@ func TestRevokeClosesAtOnceAndCancelsTheAlarm(t *testing.T) {
 	w.deliver()
 	w.wantState(r.ID, access.Revoked)
 	w.wantRules(nicNSG, 0)
-	if w.queue.Len() != 0 {
+	if w.queue.Len() != 1 { // the reminder, which will find nothing to do
 		t.Error("the wake-up was not cancelled")
 	}
 	_, err := w.service.Revoke(ctx, r.ID, alice)
@@ -205,23 +205,23 @@ func TestThePolicyDecidesAgain(t *testing.T) {
 
 func TestIdempotencyKey(t *testing.T) {
 	w := newWorld(t)
-	first, err := w.service.Submit(ctx, alice, "k1", ask("web01"))
+	first, err := w.service.Submit(ctx, as(alice), "k1", ask("web01"))
 	must(t, err)
-	again, err := w.service.Submit(ctx, alice, "k1", ask("web01"))
+	again, err := w.service.Submit(ctx, as(alice), "k1", ask("web01"))
 	must(t, err)
 	if first.ID != again.ID {
 		t.Errorf("a repeat made request %s beside %s", again.ID, first.ID)
 	}
 	w.deliver()
 	w.wantRules(nicNSG, 1)
-	_, err = w.service.Submit(ctx, alice, "k1", ask("db01"))
+	_, err = w.service.Submit(ctx, as(alice), "k1", ask("db01"))
 	wantCode(t, err, access.IdempotencyReused)
-	other, err := w.service.Submit(ctx, bob, "k1", ask("web01"))
+	other, err := w.service.Submit(ctx, as(bob), "k1", ask("web01"))
 	must(t, err)
 	if other.ID == first.ID {
 		t.Error("two people share a key")
 	}
-	_, err = w.service.Submit(ctx, alice, strings.Repeat("k", 201), ask("web01"))
+	_, err = w.service.Submit(ctx, as(alice), strings.Repeat("k", 201), ask("web01"))
 	wantCode(t, err, access.IdempotencyInvalid)
 	page, err := w.service.Store.List(ctx, access.Query{Requester: alice})
 	if err != nil || len(page.Requests) != 1 {
@@ -232,10 +232,10 @@ func TestIdempotencyKey(t *testing.T) {
 // TestARepeatReplacesALostMessage: the caller need not wait for the sweep.
 func TestARepeatReplacesALostMessage(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.service.Submit(ctx, alice, "k", ask("web01"))
+	r, err := w.service.Submit(ctx, as(alice), "k", ask("web01"))
 	must(t, err)
 	w.queue.DropAll()
-	_, err = w.service.Submit(ctx, alice, "k", ask("web01"))
+	_, err = w.service.Submit(ctx, as(alice), "k", ask("web01"))
 	must(t, err)
 	w.deliver()
 	w.wantState(r.ID, access.Active)

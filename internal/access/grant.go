@@ -88,8 +88,11 @@ func wants(grants []Grant) []nsg.Want {
 	return out
 }
 
-// mustOpen selects what was approved and is not confirmed open everywhere.
-func mustOpen(t *Target, _ *Opening) bool { return t.State == Approved }
+// mustOpen selects what was approved and is not confirmed open everywhere, and what
+// was extended and not confirmed to end later.
+func mustOpen(t *Target, o *Opening) bool {
+	return t.State == Approved || t.State == Active && o.Until.Before(t.ExpiresAt)
+}
 
 // mustGo selects what has to be closed and is not confirmed closed. A target that
 // failed in one NSG may be open in another.

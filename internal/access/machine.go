@@ -12,6 +12,7 @@ import (
 type Machine struct {
 	VM         armid.ID
 	Interfaces []Interface // the primary one first; not empty
+	Tags       map[string]string
 	// Unseen says that something of it could not be read (a NIC, its subnet): then
 	// what is missing here proves nothing. Only in an [Estate]; Locate fails instead.
 	Unseen bool

@@ -10,11 +10,15 @@ import (
 	"jitgate/internal/armid"
 )
 
-// Nudge is what a message says: "look at this request" on queue "requests", "look
-// at this NSG" on queue "nsgs". Exactly one field is set.
+// Nudge is what a message says: "look at this request" on queue "requests" (on queue
+// "notices": tell of it), "carry out this alert" on queue "requests", "look at this
+// NSG" on queue "nsgs", "tell of the ledger" on queue "notices". Exactly one field is
+// set.
 type Nudge struct {
 	Request string   `json:"request,omitempty"`
+	Signal  string   `json:"signal,omitempty"`
 	NSG     armid.ID `json:"nsg,omitzero"`
+	Ledger  bool     `json:"ledger,omitempty"`
 }
 
 // ParseNudge reads a message body. Unknown fields are refused: a message that
@@ -26,8 +30,14 @@ func ParseNudge(body []byte) (Nudge, error) {
 	if err := d.Decode(&n); err != nil {
 		return Nudge{}, fmt.Errorf("not a nudge: %w", err)
 	}
-	if d.More() || (n.Request == "") == n.NSG.IsZero() {
-		return Nudge{}, errors.New("not a nudge: it must hold either a request or an nsg")
+	named := 0
+	for _, set := range []bool{n.Request != "", n.Signal != "", !n.NSG.IsZero(), n.Ledger} {
+		if set {
+			named++
+		}
+	}
+	if d.More() || named != 1 {
+		return Nudge{}, errors.New("not a nudge: it must name one request, signal or nsg, or the ledger")
 	}
 	return n, nil
 }
@@ -36,10 +46,13 @@ func ParseNudge(body []byte) (Nudge, error) {
 // the message in the queue.
 func (s *Service) OnRequestNudge(ctx context.Context, body []byte) error {
 	n, err := ParseNudge(body)
-	if err != nil || n.Request == "" {
-		return s.drop(ctx, "requests", err)
+	switch {
+	case err == nil && n.Request != "":
+		return s.settle(ctx, s.Evaluate(ctx, n.Request))
+	case err == nil && n.Signal != "":
+		return s.settle(ctx, s.CarryOutSignal(ctx, n.Signal))
 	}
-	return s.settle(ctx, s.Evaluate(ctx, n.Request))
+	return s.drop(ctx, "requests", err)
 }
 
 // OnNSGNudge carries out a message of the session queue "nsgs". It takes no other:
@@ -51,6 +64,17 @@ func (s *Service) OnNSGNudge(ctx context.Context, body []byte) error {
 		return s.drop(ctx, "nsgs", err)
 	}
 	return s.settle(ctx, s.Enforce(ctx, n.NSG))
+}
+
+// OnNoticeNudge carries out a message of queue "notices", which is one of its own so
+// that a slow channel never keeps an evaluation waiting. A returned error keeps the
+// message in the queue.
+func (s *Service) OnNoticeNudge(ctx context.Context, body []byte) error {
+	n, err := ParseNudge(body)
+	if err != nil || n.Request == "" && !n.Ledger {
+		return s.drop(ctx, "notices", err)
+	}
+	return s.settle(ctx, s.Tell(ctx, n.Request))
 }
 
 // drop settles a message that is none of ours: delivering it again would not make

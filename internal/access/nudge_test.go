@@ -30,8 +30,8 @@ func TestEvaluatingTwiceSchedulesOnce(t *testing.T) {
 	must(t, w.service.Evaluate(ctx, r.ID))
 	must(t, w.service.Evaluate(ctx, r.ID))
 	w.deliver()
-	if w.queue.Len() != 1 {
-		t.Errorf("%d messages wait, want one wake-up", w.queue.Len())
+	if w.queue.Len() != 2 {
+		t.Errorf("%d messages wait, want one wake-up and one reminder", w.queue.Len())
 	}
 }
 

@@ -28,15 +28,19 @@ type Store interface {
 	UpdateRequest(ctx context.Context, id string, change func(*Request) ([]audit.Event, error)) (Request, error)
 	// WithdrawRequest deletes a request that was never accepted.
 	WithdrawRequest(ctx context.Context, id string) error
+	// MarkTold notes up to which event of a request's record the notices of each given
+	// channel went out. It never goes back. Nothing else of the request changes.
+	MarkTold(ctx context.Context, id string, told map[string]int) error
 	// Events returns the record of a request in order.
 	Events(ctx context.Context, id string) ([]audit.Event, error)
 	// List returns one page, newest first.
 	List(ctx context.Context, q Query) (Page, error)
 
 	// PutGrants adds grants that the NSG does not have yet, marks those given as
-	// Closing as closing (adding them if need be), leaves all others as they are,
-	// and bumps the generation, in one transaction. It returns the new generation and
-	// the given grants as they now stand.
+	// Closing as closing (adding them if need be), gives one that ends later than the
+	// one that is there its new end (it then is neither Opened nor has it a WakeUp),
+	// leaves all others as they are, and bumps the generation, in one transaction. It
+	// returns the new generation and the given grants as they now stand.
 	PutGrants(ctx context.Context, id armid.ID, grants []Grant) (int64, []Grant, error)
 	// SetWakeUp notes the scheduled message of a request's grants in an NSG. Grants
 	// that are gone are skipped.
@@ -97,6 +101,7 @@ type Query struct {
 	Unfinished bool // only requests that have not ended
 	VM         armid.ID
 	Requester  Person
+	ReviewDue  bool   // only requests whose review after breaking the glass is open
 	Limit      int    // 1–200; 0 = 50
 	Cursor     string // from Page.Next
 }
@@ -109,8 +114,20 @@ type Page struct {
 
 // Queue sends nudges. Messages carry ids and nothing else.
 type Queue interface {
-	// Evaluate asks for a look at a request.
-	Evaluate(ctx context.Context, request string) error
+	// Evaluate asks for a look at a request. events, how many its record holds, makes
+	// the message's id deterministic, so that a repeat within the queue's window is
+	// dropped and a look for the sake of a later change is not.
+	Evaluate(ctx context.Context, request string, events int) error
+	// EvaluateAt asks for it at a later time: a decision is overdue by then, or an end
+	// near.
+	EvaluateAt(ctx context.Context, request string, at time.Time) error
+	// Signal asks for an alert that was filed to be carried out.
+	Signal(ctx context.Context, key string) error
+	// Tell asks for the notices of a request to be sent, or those of the ledger when
+	// request is empty; events as in Evaluate.
+	Tell(ctx context.Context, request string, events int) error
+	// TellAt asks for it at a later time, after a channel could not be reached.
+	TellAt(ctx context.Context, request string, at time.Time) error
 	// Enforce asks for a look at an NSG now. The generation makes the message's id
 	// deterministic, so that a repeat within the queue's window is dropped.
 	Enforce(ctx context.Context, id armid.ID, generation int64) error
@@ -124,6 +141,8 @@ type Queue interface {
 
 // Network reads machines and NSGs and writes rules.
 type Network interface {
+	// Tags returns the tags of a VM. Errors as Locate.
+	Tags(ctx context.Context, vm armid.ID) (map[string]string, error)
 	// Locate finds the interfaces of a VM and what stands before them. Errors: a
 	// Refusals error with the codes VMNotFound (Azure says that the VM does not
 	// exist) or NoInterface; ErrUnavailable; ErrForbidden, also for a subscription
@@ -157,13 +176,135 @@ type Outcome struct {
 	Writes   int              // how many writes it took
 }
 
-// Policies keeps policy documents by scope, with all their versions.
+// LedgerStore keeps the ledger, what is remembered of people, and alerts. Errors
+// as of [Store].
+type LedgerStore interface {
+	// Ledger returns the zero Ledger when nothing was ever written.
+	Ledger(ctx context.Context) (Ledger, error)
+	// UpdateLedger is UpdateRequest for the ledger, which is created when it does not
+	// exist.
+	UpdateLedger(ctx context.Context, change func(*Ledger) ([]audit.Event, error)) (Ledger, error)
+	// LedgerEvents returns the ledger's record in order, from the event behind after, at most
+	// limit of them (0 = all).
+	LedgerEvents(ctx context.Context, after, limit int) ([]audit.Event, error)
+	// MarkLedgerTold is MarkTold for the ledger.
+	MarkLedgerTold(ctx context.Context, told map[string]int) error
+
+	// UpdateHabits lets change edit what is remembered of a person and saves it if
+	// change returns true, unless it was changed by somebody else meanwhile: then all of
+	// it happens again.
+	UpdateHabits(ctx context.Context, who Person, change func(*Habits) bool) error
+
+	// InsertSignal files an alert. Returns ErrExists when the key is taken.
+	InsertSignal(ctx context.Context, s Signal) error
+	// Signal returns ErrNotFound when there is none.
+	Signal(ctx context.Context, key string) (Signal, error)
+	// SettleSignal marks a signal as done. Settling again changes nothing.
+	SettleSignal(ctx context.Context, key string) error
+	// OpenSignals calls f for every signal that is not done.
+	OpenSignals(ctx context.Context, f func(Signal) error) error
+	// ForgetSignals deletes those done that were received before a time.
+	ForgetSignals(ctx context.Context, before time.Time) error
+}
+
+// Signature is who puts a document in force, and who agreed where a second person
+// has to.
+type Signature struct {
+	By       Person
+	Approver Person // zero when nobody had to agree
+	At       time.Time
+}
+
+// PolicyVersion is one version of a policy, whether it is in force or not.
+type PolicyVersion struct {
+	policy.Policy
+	Signature
+	Removed bool // this version took the policy out of force; Document is the one that was
+}
+
+// AlertRules is the document that maps alerts to actions, as it is in force.
+type AlertRules struct {
+	Text    string
+	Version int
+	Hash    string // SHA-256 of Text
+	Signature
+}
+
+// Proposal is a change of a policy or of the alert rules that waits for a second
+// administrator.
+type Proposal struct {
+	ID     string // of the document and its text: the same change is the same proposal
+	Key    string // policy.Document.Key, or [AlertRulesKey]
+	Text   string
+	Remove bool // the policy is to be taken out of force
+	By     Person
+	At     time.Time
+}
+
+// AlertRulesKey stands for the alert rules among the keys of documents.
+const AlertRulesKey = "alert-rules"
+
+// Policies keeps policy documents, with all their versions, by [policy.Document.Key].
+// A document that cannot be read any more is an error wherever it would count: a
+// wider policy must not step in for it.
 type Policies interface {
-	// Policy returns the document in force at exactly this scope, or ErrNotFound.
-	Policy(ctx context.Context, scope armid.ID) (policy.Policy, error)
-	// PutPolicy stores a document as the next version of its scope. A document equal
-	// to the one in force changes nothing.
-	PutPolicy(ctx context.Context, doc policy.Document, by Person, at time.Time) (policy.Policy, error)
-	// ListPolicies returns those in force, ordered by scope.
+	// PoliciesAt returns those in force at exactly this scope, guardrails and tagged
+	// ones included, in any order.
+	PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error)
+	// ListPolicies returns all in force, ordered by scope and key.
 	ListPolicies(ctx context.Context) ([]policy.Policy, error)
+	// PutPolicy stores a document as the next version of its key. A document equal to
+	// the one in force changes nothing.
+	PutPolicy(ctx context.Context, doc policy.Document, sign Signature) (policy.Policy, error)
+	// RemovePolicy takes the policy of a key out of force, as a version of its own.
+	// Returns ErrNotFound when none is in force.
+	RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign Signature) error
+	// PolicyVersions returns all versions of a key, newest first; none is no error. One
+	// that cannot be read any more has only Version, Text and the signature.
+	PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]PolicyVersion, error)
+
+	// AlertRules returns ErrNotFound when there are none.
+	AlertRules(ctx context.Context) (AlertRules, error)
+	// PutAlertRules stores a text as the next version; the same text changes nothing.
+	PutAlertRules(ctx context.Context, text string, sign Signature) (AlertRules, error)
+
+	// Propose files a change, in place of an earlier proposal for the same key.
+	Propose(ctx context.Context, p Proposal) error
+	// Proposals returns those that wait, oldest first.
+	Proposals(ctx context.Context) ([]Proposal, error)
+	// DropProposal forgets one; ErrNotFound when there is none with this id.
+	DropProposal(ctx context.Context, id string) error
+}
+
+// Rights says what Azure RBAC lets a person do on a machine, as app roles. It is
+// only asked in installations that let Azure RBAC decide.
+type Rights interface {
+	// Roles returns the app roles that somebody has on a VM by Azure's role assignments, those
+	// by way of groups included. An assignment with a condition that is not understood
+	// gives nothing. Errors: ErrUnavailable, ErrForbidden.
+	Roles(ctx context.Context, who Person, vm armid.ID) ([]string, error)
+}
+
+// Notice is something to tell people or programs.
+type Notice struct {
+	ID      string // the same for a repeat
+	Event   audit.Event
+	Title   string
+	Request *Request // nil for what concerns the whole installation
+}
+
+// Messenger reaches channels outside. Its errors: ErrUnavailable, when trying again
+// later may work; anything else means that it cannot.
+type Messenger interface {
+	// Channels names those that are configured for an event of this kind.
+	Channels(kind audit.Kind) []string
+	// Tell sends a notice over a channel. A notice may arrive twice.
+	Tell(ctx context.Context, channel string, n Notice) error
+	// Seal checks the callback URL of a workflow and returns a keyed hash by which it is
+	// found again and its sealed form. Errors: [Refusals] with CallbackRefused.
+	Seal(request, url string) (id, sealed string, err error)
+	// Hashes are the ids that Seal may have given for this URL.
+	Hashes(url string) []string
+	// CallBack tells a workflow what became of a request.
+	CallBack(ctx context.Context, sealed string, r Request) error
 }

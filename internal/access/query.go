@@ -44,6 +44,9 @@ func (q *Query) Matches(r *Request) bool {
 	if q.Unfinished && r.Finished() {
 		return false
 	}
+	if q.ReviewDue && !r.Review.Open() {
+		return false
+	}
 	if q.Requester != (Person{}) && !r.Requester.Same(q.Requester) {
 		return false
 	}

@@ -25,13 +25,23 @@ func (p Person) Same(o Person) bool { return p.Tenant == o.Tenant && p.Object ==
 type Request struct {
 	ID            string // UUID
 	Requester     Person
+	Standing      Standing // the requester's, when they asked
 	Source        netip.Prefix
 	Duration      time.Duration
 	Justification string
 	CreatedAt     time.Time
 	Fingerprint   string // of what was asked, to tell a repeat from a reused Idempotency-Key
 	Targets       []Target
-	Events        int // how many events its record holds
+
+	BreakGlass bool      // asked for at once, whatever policy says about approval; it is reviewed afterwards
+	DecideBy   time.Time // while it awaits approval: when it lapses
+	Votes      []Vote
+	Review     *Review
+	Extensions int // how many times it was extended
+	Callbacks  []Callback
+
+	Told   map[string]int // per channel, up to which event of the record its notices went out
+	Events int            // how many events its record holds
 }
 
 // Target is one VM of a request. Each has its own state and outcome.
@@ -39,11 +49,15 @@ type Target struct {
 	VM        armid.ID
 	Ports     []policy.Port
 	State     State
-	Ending    State  // while Closing: Expired or Revoked
-	Reason    Reason // why it was denied or failed
-	Warning   Reason // why it may not work although it is open
-	Policy    string // which policy decided: scope and version
+	Ending    State             // while Closing: Expired or Revoked
+	Reason    Reason            // why it was denied or failed
+	Unmet     Refusals          // every condition that was not met, when it was denied
+	Warning   Reason            // why it may not work although it is open
+	Policy    string            // which policies decided: scope, version and hash
+	Tags      map[string]string // of the VM when it was last looked at; only if a policy wanted to know
+	Approval  *policy.Approval  // what was last asked for; nil if nothing
 	ExpiresAt time.Time
+	Reminded  bool // it is on record that the end is near
 	OpenedAt  time.Time
 	EndedAt   time.Time
 	Ways      []Interface // those that are opened, as they were at the approval
@@ -63,9 +77,10 @@ type Opening struct {
 	NSG       armid.ID
 	Addresses []netip.Addr // of the VM, of the family of the source
 	Rules     []PlannedRule
-	Open      bool // ARM confirmed every rule
-	Closed    bool // ARM confirmed that every rule is gone
-	Stuck     bool // it is on record that Azure refuses to remove a rule
+	Open      bool      // ARM confirmed every rule
+	Until     time.Time // the end that the confirmed rules bear
+	Closed    bool      // ARM confirmed that every rule is gone
+	Stuck     bool      // it is on record that Azure refuses to remove a rule
 }
 
 // PlannedRule is a security rule as planned at approval.
@@ -107,9 +122,15 @@ func (t *Target) opening(id armid.ID) *Opening {
 	return nil
 }
 
-// Finished reports whether the request has ended and nothing of it is left in any
-// NSG.
+// requester is who asked, with the rights they had then.
+func (r *Request) requester() Actor { return Actor{r.Requester, r.Standing} }
+
+// Finished reports whether the request has ended, nothing of it is left in any NSG,
+// and nothing is due about it.
 func (r *Request) Finished() bool {
+	if r.Review.Open() {
+		return false
+	}
 	for i := range r.Targets {
 		t := &r.Targets[i]
 		if !t.State.Ended() || slices.ContainsFunc(t.Openings, func(o Opening) bool { return mustGo(t, &o) }) {

@@ -17,26 +17,26 @@ import (
 // which the revocation may be saved already and is then carried out by the sweep
 // at the latest.
 func (s *Service) Revoke(ctx context.Context, id string, by Person) (Request, error) {
+	return s.end(ctx, id, by, ending{pending: "Taken back before it was decided.", open: "To be closed before its time."})
+}
+
+// ending says why a request ends now: what the record says of targets that were not
+// decided, and of those that are open or opening. A reason stands on the targets.
+type ending struct {
+	pending, open string
+	reason        Reason
+}
+
+func (s *Service) end(ctx context.Context, id string, by Person, why ending) (Request, error) {
 	at := s.now()
-	r, err := s.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
+	r, err := s.update(ctx, id, func(r *Request) ([]audit.Event, error) {
 		if r.State().Ended() {
 			return nil, refuse(RequestEnded, "", fmt.Sprintf("The request has ended already (%s); there is nothing to revoke.", r.State()))
 		}
 		rec := record{at: at, by: by}
 		for i := range r.Targets {
-			t := &r.Targets[i]
-			switch {
-			case t.State == Pending || t.State == AwaitingApproval:
-				if err := t.Apply(Cancel); err != nil {
-					return nil, err
-				}
-				t.EndedAt = at
-				rec.add(audit.RequestCancelled, t, audit.Event{Text: "Taken back before it was decided."})
-			case t.State.Live():
-				if err := t.Apply(Revoke); err != nil {
-					return nil, err
-				}
-				rec.add(audit.RevokeAsked, t, audit.Event{Text: "To be closed before its time."})
+			if err := r.Targets[i].end(why, &rec); err != nil {
+				return nil, err
 			}
 		}
 		return rec.events, nil
@@ -45,6 +45,25 @@ func (s *Service) Revoke(ctx context.Context, id string, by Person) (Request, er
 		return Request{}, err
 	}
 	return r, s.withdraw(ctx, &r)
+}
+
+func (t *Target) end(why ending, rec *record) error {
+	switch {
+	case t.State == Pending || t.State == AwaitingApproval:
+		t.EndedAt = rec.at
+		rec.add(audit.RequestCancelled, t, audit.Event{Text: why.pending})
+		if why.reason.Code != "" {
+			t.Reason = why.reason
+		}
+		return t.Apply(Cancel)
+	case t.State.Live():
+		rec.add(audit.RevokeAsked, t, audit.Event{Text: why.open})
+		if why.reason.Code != "" {
+			t.Reason = why.reason
+		}
+		return t.Apply(Revoke)
+	}
+	return nil
 }
 
 // withdraw marks the grants of whatever must go and is not confirmed gone, nudges

@@ -1,10 +1,12 @@
 package access
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,54 +14,140 @@ import (
 	"jitgate/internal/policy"
 )
 
-// rulebook holds every policy that could govern some machines.
-type rulebook struct{ policy.Set }
+// rulebook is everything that decides about some machines: the policies at all
+// scopes they lie in, and the ledger.
+type rulebook struct {
+	policies policy.Set
+	ledger   Ledger
+	at       time.Time
+}
 
-// rulebook reads the policies of all scopes that the machines lie in, side by side:
-// one after the other would cost a request for twenty machines dozens of round
-// trips.
+// rulebook reads side by side: one after the other would cost a request for twenty
+// machines dozens of round trips.
 func (s *Service) rulebook(ctx context.Context, vms []armid.ID) (rulebook, error) {
-	scopes := map[string]armid.ID{}
+	scopes := map[string]policy.Scope{policy.Tenant.Key(): policy.Tenant}
 	for _, vm := range vms {
-		for _, scope := range vm.Scopes() {
-			scopes[scope.Key()] = scope
+		for _, id := range vm.Scopes() {
+			scopes[id.Key()] = policy.ScopeOf(id)
 		}
 	}
-	var rules policy.Set
+	b := rulebook{at: s.now()}
 	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for _, scope := range scopes {
 		group.Go(func() error {
-			p, err := s.Policies.Policy(ctx, scope)
-			if errors.Is(err, ErrNotFound) {
-				return nil
-			}
+			found, err := s.Policies.PoliciesAt(ctx, scope)
 			if err != nil {
-				return fmt.Errorf("read the policy of %s: %w", scope, err)
+				return fmt.Errorf("read the policies of %s: %w", scope, err)
 			}
 			lock.Lock()
 			defer lock.Unlock()
-			rules = append(rules, p)
+			b.policies = append(b.policies, found...)
 			return nil
 		})
 	}
-	err := group.Wait()
-	return rulebook{rules}, err
+	group.Go(func() (err error) {
+		if b.ledger, err = s.Ledgers.Ledger(ctx); err != nil {
+			err = fmt.Errorf("read the lockdowns in force: %w", err)
+		}
+		return err
+	})
+	return b, group.Wait()
+}
+
+// enquiry is what the rulebook is asked.
+type enquiry struct {
+	policy.Ask
+	By            Actor
+	Justification string
+	Tags          map[string]string
+	BreakGlass    bool
+	From          time.Time // when access opened; zero = it would open now
+}
+
+// ruling is what the rulebook answers. Access may open when nothing is refused,
+// once the approval, if any is needed, was given.
+type ruling struct {
+	nearest  policy.Policy
+	by       string // every policy that was asked: scope, version and hash
+	refusals Refusals
+	approval *policy.Approval
+	review   time.Duration // not zero when access opens by breaking the glass
+	longest  time.Duration // what would pass, 0 if nothing would
+	// extensions is how many times access may be extended.
+	extensions int
+	// preApproved names the alert rule that took the approver's place.
+	preApproved string
+}
+
+// rule asks the nearest policy and every guardrail, and the ledger, which outranks
+// them all.
+func (b rulebook) rule(q enquiry) ruling {
+	ask := policy.Question{Ask: q.Ask, Justification: q.Justification, Requester: q.By.subject(), Tags: q.Tags, At: cmp.Or(q.From, b.at)}
+	pre := b.ledger.preApproval(q.By.Groups, q.VM, q.Ports, b.at)
+	ask.PreApproved = pre != nil
+	d := b.policies.Decide(ask)
+	out := ruling{nearest: d.Policy, by: cite(d.Applied), approval: d.Approval, longest: d.Longest, extensions: d.Extensions}
+	if pre != nil && d.Spared {
+		out.preApproved = pre.Rule
+	}
+	for _, r := range d.Refusals {
+		out.refusals = append(out.refusals, refusalOf(r))
+	}
+	switch {
+	case q.BreakGlass && strings.TrimSpace(q.Justification) == "":
+		out.refusals = append(out.refusals, Refusal{Code: Code(policy.JustificationRequired),
+			Sentence: "Breaking the glass needs a reason; send it as the justification."})
+	case q.BreakGlass && d.BreakGlass != nil:
+		out.refusals, out.approval, out.review = nil, nil, d.BreakGlass.ReviewWithin
+	case q.BreakGlass:
+		out.refusals = append(out.refusals, Refusal{Code: BreakGlassNotAllowed,
+			Sentence: "Breaking the glass is not for you here, or would not overrule what stands against this; policy names who may. Ask without it."})
+	case out.approval != nil && out.approval.OutOfReach(q.By.Object):
+		out.refusals = append(out.refusals, Refusal{Code: NoApprover, Policy: strings.Join(out.approval.Policies, "; "),
+			Sentence: fmt.Sprintf("%s wants %d other people to agree and names fewer, so nobody could ever approve this; its owners must name more.", strings.Join(out.approval.Policies, "; "), out.approval.Quorum)})
+	}
+	if q.By.GroupsIncomplete {
+		for i, r := range out.refusals {
+			if r.Code == Code(policy.RequesterNotAllowed) {
+				out.refusals[i].Sentence += " Your token does not name your groups, because there are more than 200 of them; an app role would count."
+			}
+		}
+	}
+	if l := b.ledger.lockdown(q.By.Person, q.VM, b.at); l != nil {
+		out.refusals = append(Refusals{l.refusal()}, out.refusals...)
+	}
+	return out
 }
 
 // nearest is the policy that governs a machine.
-func (b rulebook) nearest(vm armid.ID) (policy.Policy, bool) {
-	p, refusals := b.Nearest(vm, nil)
+func (b rulebook) nearest(vm armid.ID, tags map[string]string) (policy.Policy, bool) {
+	p, refusals := b.policies.Nearest(vm, tags)
 	return p, len(refusals) == 0
 }
 
-// judge asks the nearest policy and all guardrails. Who asks, why and when is not
-// passed on yet: policies that care refuse.
-func (b rulebook) judge(ask policy.Ask) (policy.Policy, []policy.Refusal) {
-	d := b.Decide(policy.Question{Ask: ask})
-	if d.Approval != nil {
-		d.Refusals = append(d.Refusals, policy.Refusal{Code: "approval_required", Sentence: "Somebody has to approve this, which is not possible yet."})
+func refusalOf(r policy.Refusal) Refusal {
+	return Refusal{Code: Code(r.Code), Sentence: r.Sentence, Policy: r.Policy, Passes: r.Passes}
+}
+
+// cite names policies with their versions and hashes, as decisions on record do.
+func cite(set policy.Set) string {
+	words := make([]string, len(set))
+	for i, p := range set {
+		words[i] = p.Ref() + " sha256:" + p.Hash
 	}
-	return d.Policy, d.Refusals
+	return strings.Join(words, "; ")
+}
+
+// needsTags reports whether some policy wants to know the tags of a machine. Asking
+// Azure for them every time would make a request wait for a read it may not need.
+func (b rulebook) needsTags(vm armid.ID) bool { return b.policies.NeedsTags(vm) }
+
+// tags reads those of a machine if they matter.
+func (s *Service) tags(ctx context.Context, rules rulebook, vm armid.ID) (map[string]string, error) {
+	if !rules.needsTags(vm) {
+		return nil, nil
+	}
+	return s.Network.Tags(ctx, vm)
 }

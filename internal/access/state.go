@@ -81,6 +81,7 @@ var transitions = []transition{
 	{Pending, Deny, Denied, nil},
 	{Pending, Cancel, Cancelled, nil},
 	{AwaitingApproval, Approve, Approved, nil},
+	{AwaitingApproval, Deny, Denied, nil},
 	{AwaitingApproval, Reject, Rejected, nil},
 	{AwaitingApproval, Lapse, Lapsed, nil},
 	{AwaitingApproval, Cancel, Cancelled, nil},

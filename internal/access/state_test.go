@@ -13,7 +13,7 @@ import (
 var legal = map[access.State]map[access.Move]access.State{
 	access.Pending: {access.AskApproval: access.AwaitingApproval, access.Approve: access.Approved,
 		access.Deny: access.Denied, access.Cancel: access.Cancelled},
-	access.AwaitingApproval: {access.Approve: access.Approved, access.Reject: access.Rejected,
+	access.AwaitingApproval: {access.Approve: access.Approved, access.Deny: access.Denied, access.Reject: access.Rejected,
 		access.Lapse: access.Lapsed, access.Cancel: access.Cancelled},
 	access.Approved: {access.Confirm: access.Active, access.Fail: access.Failed, access.Revoke: access.Closing},
 	access.Active:   {access.Expire: access.Closing, access.Revoke: access.Closing},

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
@@ -23,8 +25,8 @@ const MaxIdempotencyKey = 200
 //
 // Errors: [Refusals]; [ErrUnavailable], after which nothing was accepted and the
 // same call may be repeated.
-func (s *Service) Submit(ctx context.Context, by Person, key string, ask Ask) (Request, error) {
-	id, err := requestID(by, key)
+func (s *Service) Submit(ctx context.Context, by Actor, key string, ask Ask) (Request, error) {
+	id, err := requestID(by.Person, key)
 	if err != nil {
 		return Request{}, err
 	}
@@ -37,20 +39,24 @@ func (s *Service) Submit(ctx context.Context, by Person, key string, ask Ask) (R
 			return Request{}, fmt.Errorf("look for an earlier call: %w", err)
 		}
 	}
-	if err := s.precheck(ctx, ask); err != nil {
+	if err := s.precheck(ctx, by, &ask); err != nil {
+		s.watchDenial(ctx, by.Person, err)
 		return Request{}, err
 	}
 
 	r := Request{
-		ID: id, Requester: by, Source: ask.Source, Duration: ask.Duration,
-		Justification: ask.Justification, CreatedAt: s.now(), Fingerprint: ask.Fingerprint,
+		ID: id, Requester: by.Person, Standing: by.Standing, Source: ask.Source, Duration: ask.Duration,
+		Justification: ask.Justification, BreakGlass: ask.BreakGlass, CreatedAt: s.now(), Fingerprint: ask.Fingerprint,
 	}
 	for _, t := range ask.Targets {
 		r.Targets = append(r.Targets, Target{VM: t.VM, Ports: t.Ports, State: Pending})
 	}
-	rec := record{at: r.CreatedAt, by: by}
-	rec.add(audit.RequestCreated, nil, audit.Event{Text: fmt.Sprintf("Asked for %d VM(s) from %s for %s.",
-		len(r.Targets), r.Source, policy.FormatDuration(r.Duration))})
+	rec := record{at: r.CreatedAt, by: by.Person}
+	text := fmt.Sprintf("Asked for %d VM(s) from %s for %s.", len(r.Targets), r.Source, policy.FormatDuration(r.Duration))
+	if r.BreakGlass {
+		text += " By breaking the glass."
+	}
+	rec.add(audit.RequestCreated, nil, audit.Event{Text: text})
 	r.Events = len(rec.events)
 
 	err = s.Store.InsertRequest(ctx, r, rec.events)
@@ -64,7 +70,7 @@ func (s *Service) Submit(ctx context.Context, by Person, key string, ask Ask) (R
 	if err != nil {
 		return Request{}, fmt.Errorf("save the request: %w", err)
 	}
-	if err := s.Queue.Evaluate(ctx, id); err != nil {
+	if err := s.Queue.Evaluate(ctx, id, r.Events); err != nil {
 		// The caller is about to read that nothing was accepted, so nothing may open
 		// later. If the withdrawal fails too, the sweep will find the request and carry
 		// it out: the lesser evil, and a repeat with the same key finds it.
@@ -83,7 +89,7 @@ func (s *Service) repeat(ctx context.Context, first Request, ask Ask) (Request, 
 			"This Idempotency-Key was used with another body; send a new key for a new request.")
 	}
 	if first.State() == Pending {
-		if err := s.Queue.Evaluate(ctx, first.ID); err != nil {
+		if err := s.Queue.Evaluate(ctx, first.ID, first.Events); err != nil {
 			return Request{}, fmt.Errorf("queue the request: %w", err)
 		}
 	}
@@ -111,8 +117,9 @@ func requestID(by Person, key string) (string, error) {
 	return id.String(), nil
 }
 
-// precheck refuses what policy would deny, for every target at once.
-func (s *Service) precheck(ctx context.Context, ask Ask) error {
+// precheck refuses what would be denied, for every target at once, and fills in the
+// duration where the ask leaves it to policy.
+func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 	vms := make([]armid.ID, len(ask.Targets))
 	for i, t := range ask.Targets {
 		vms[i] = t.VM
@@ -121,15 +128,55 @@ func (s *Service) precheck(ctx context.Context, ask Ask) error {
 	if err != nil {
 		return err
 	}
+	tags := make([]map[string]string, len(vms))
+	missing := make([]Refusals, len(vms)) // what Azure says against a machine
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, vm := range vms {
+		group.Go(func() (err error) {
+			if tags[i], err = s.tags(gctx, rules, vm); err == nil {
+				err = s.entitled(gctx, by.Person, vm, RequesterRole)
+			}
+			if errors.As(err, &missing[i]) {
+				return nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("look at what is asked for: %w", err)
+	}
+	if ask.Duration == 0 {
+		ask.Duration = rules.usual(vms, tags, s.Limits)
+	}
 	var faults Refusals
 	for i, t := range ask.Targets {
-		_, refusals := rules.judge(policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration})
+		refusals := missing[i]
+		if len(refusals) == 0 {
+			refusals = rules.rule(enquiry{
+				Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration},
+				By:  by, Justification: ask.Justification, Tags: tags[i], BreakGlass: ask.BreakGlass,
+			}).refusals
+		}
 		for _, r := range refusals {
-			faults = append(faults, Refusal{Code: Code(r.Code), Field: fmt.Sprintf("targets[%d]", i), Sentence: r.Sentence})
+			r.Field = fmt.Sprintf("targets[%d]", i)
+			faults = append(faults, r)
 		}
 	}
 	if len(faults) > 0 {
 		return faults
 	}
 	return nil
+}
+
+// usual is how long access lasts that was asked for without a duration: the shortest
+// of what the policies of its machines say, since all of it ends together.
+func (b rulebook) usual(vms []armid.ID, tags []map[string]string, l Limits) time.Duration {
+	d := l.Longest
+	for i, vm := range vms {
+		if p, refusals := b.policies.Nearest(vm, tags[i]); len(refusals) == 0 {
+			d = min(d, p.Default())
+		}
+	}
+	return max(d, l.Shortest)
 }

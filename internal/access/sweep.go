@@ -29,6 +29,7 @@ func (s *Service) Sweep(ctx context.Context) (Swept, error) {
 	var found Swept
 	estates, err := s.estates(ctx)
 	faults := []error{err}
+	faults = append(faults, s.sweepLedger(ctx, &found), s.sweepSignals(ctx))
 	faults = append(faults, s.sweepRequests(ctx, estates, &found))
 	faults = append(faults, s.sweepProtections(ctx, estates, &found))
 	faults = append(faults, s.sweepBooks(ctx, estates, &found))
@@ -53,6 +54,7 @@ func (s *Service) sweepRequests(ctx context.Context, estates estates, found *Swe
 				}
 				continue
 			}
+			s.haveTold(ctx, &r)
 			if !s.unattended(&r) {
 				continue
 			}
@@ -69,18 +71,29 @@ func (s *Service) sweepRequests(ctx context.Context, estates estates, found *Swe
 }
 
 // unattended tells a request that somebody should be working on from one that
-// simply is open, or was touched a moment ago.
+// simply is open, waits for people, or was touched a moment ago.
 func (s *Service) unattended(r *Request) bool {
 	now := s.now()
+	patient := now.Add(-Patience)
+	if r.reviewDue(patient) {
+		return true
+	}
 	return slices.ContainsFunc(r.Targets, func(t Target) bool {
-		switch t.State {
-		case Active:
-			return now.After(t.ExpiresAt.Add(Patience))
-		case AwaitingApproval:
+		switch {
+		case t.State == Active:
+			return patient.After(t.ExpiresAt) || t.reminderDue(patient) || t.toBeOpened()
+		case t.State == AwaitingApproval:
+			return r.lapsed(patient) || r.votedBefore(patient)
+		case t.State.Ended() && !slices.ContainsFunc(t.Openings, func(o Opening) bool { return mustGo(&t, &o) }):
 			return false
 		}
-		return now.After(r.CreatedAt.Add(Patience))
+		return patient.After(r.CreatedAt)
 	})
+}
+
+// votedBefore tells whether votes lie there that the evaluation should have looked at.
+func (r *Request) votedBefore(at time.Time) bool {
+	return len(r.Votes) > 0 && at.After(r.Votes[len(r.Votes)-1].At)
 }
 
 // resume does at once what the lost message would have led to. Access past its
@@ -88,7 +101,7 @@ func (s *Service) unattended(r *Request) bool {
 // put on the way out.
 func (s *Service) resume(ctx context.Context, r Request) error {
 	now := s.now()
-	updated, err := s.Store.UpdateRequest(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
+	updated, err := s.update(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: now, by: jitgate}
 		for i := range r.Targets {
 			if t := &r.Targets[i]; t.State == Active && now.After(t.ExpiresAt.Add(Patience)) {
@@ -103,8 +116,11 @@ func (s *Service) resume(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(updated.Targets, func(t Target) bool { return t.State == Pending }) {
-		return s.Queue.Evaluate(ctx, r.ID)
+	if updated.undecided(now) {
+		return s.Queue.Evaluate(ctx, r.ID, updated.Events)
+	}
+	if updated, err = s.noteTimes(ctx, updated); err != nil {
+		return err
 	}
 	return s.carryOut(ctx, &updated)
 }

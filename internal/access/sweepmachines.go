@@ -88,7 +88,7 @@ func hasAll(m Machine, t *Target) bool {
 // closeLost ends targets as if somebody had revoked them.
 func (s *Service) closeLost(ctx context.Context, id string, lost map[int]Reason) error {
 	at := s.now()
-	r, err := s.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
+	r, err := s.update(ctx, id, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: at, by: jitgate}
 		for i, why := range lost {
 			t := &r.Targets[i]

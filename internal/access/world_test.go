@@ -27,6 +27,8 @@ var (
 	ctx   = context.Background()
 	alice = access.Person{Tenant: "t", Object: "alice-oid", Name: "alice@contoso.example"}
 	bob   = access.Person{Tenant: "t", Object: "bob-oid", Name: "bob@contoso.example"}
+	carol = access.Person{Tenant: "t", Object: "carol-oid", Name: "carol@contoso.example"}
+	dave  = access.Person{Tenant: "t", Object: "dave-oid", Name: "dave@contoso.example"}
 
 	nicNSG    = armid.MustParse(subscription + "/resourceGroups/rg-demo/providers/Microsoft.Network/networkSecurityGroups/nsg-nic")
 	subnetNSG = armid.MustParse(subscription + "/resourceGroups/rg-demo/providers/Microsoft.Network/networkSecurityGroups/nsg-subnet")
@@ -66,6 +68,7 @@ type world struct {
 	tb      tb
 	clock   *clockwork.FakeClock
 	queue   *accesstest.Queue
+	channel *accesstest.Messages
 	network *accesstest.Network
 	service *access.Service
 }
@@ -85,14 +88,14 @@ func newWorld(tb tb) *world {
 	if err := store.EnsureTables(ctx); err != nil {
 		tb.Fatal(err)
 	}
-	w := &world{tb: tb, clock: clock, queue: &accesstest.Queue{}, network: accesstest.NewNetwork()}
+	w := &world{tb: tb, clock: clock, queue: &accesstest.Queue{}, channel: &accesstest.Messages{}, network: accesstest.NewNetwork()}
 	w.network.AddMachine(vmID("web01"), "10.0.0.4", nicNSG)
 	w.network.AddMachine(vmID("db01"), "10.0.1.4", subnetNSG)
 	w.network.AddMachine(vmID("db02"), "10.0.1.5", subnetNSG)
 	w.network.AddMachine(vmID("app01"), "10.0.0.5", subnetNSG, nicNSG)
 	w.network.AddMachine(vmID("lone01"), "10.0.0.6")
 	w.service = &access.Service{
-		Store: store, Policies: store, Queue: w.queue, Network: w.network, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Store: store, Policies: store, Ledgers: store, Messages: w.channel, Queue: w.queue, Network: w.network, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
 		Limits: defaults, Bands: nsg.DefaultBands, Subscriptions: []string{"00000000-0000-0000-0000-000000000001"},
 	}
 	w.apply(`apiVersion: jitgate/v1
@@ -110,7 +113,7 @@ func (w *world) apply(document string) {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	if _, err := w.service.Policies.PutPolicy(ctx, doc, bob, w.clock.Now()); err != nil {
+	if _, err := w.service.Policies.PutPolicy(ctx, doc, access.Signature{By: bob, At: w.clock.Now()}); err != nil {
 		w.tb.Fatal(err)
 	}
 }
@@ -123,9 +126,14 @@ func ask(vms ...string) access.Ask {
 	return a
 }
 
+// as is somebody with the app roles given.
+func as(p access.Person, roles ...string) access.Actor {
+	return access.Actor{Person: p, Standing: access.Standing{Roles: roles}}
+}
+
 func (w *world) submit(a access.Ask) access.Request {
 	w.tb.Helper()
-	r, err := w.service.Submit(ctx, alice, "", a)
+	r, err := w.service.Submit(ctx, as(alice), "", a)
 	if err != nil {
 		w.tb.Fatalf("submit: %v", err)
 	}
@@ -236,4 +244,11 @@ func (w *world) wantKinds(id string, want ...string) {
 	if got := w.kinds(id); !slices.Equal(got, want) {
 		w.tb.Errorf("the record is %v, want %v", got, want)
 	}
+}
+
+func scopeOf(vm string) policy.Scope { return policy.ScopeOf(vmID(vm)) }
+
+// newCrash is the service of a process that dies at its n-th effect.
+func newCrash(w *world, n int) *access.Service {
+	return (&accesstest.Crash{At: n}).Service(w.service)
 }

@@ -9,8 +9,9 @@ import "time"
 type NewRequest struct {
 	Targets       []NewTarget `json:"targets,omitempty" doc:"The VMs to reach, 1 to 20."`
 	Source        string      `json:"source,omitempty" doc:"Address or range the access comes from. Left out: the caller's address as the platform saw it." example:"203.0.113.7"`
-	Duration      string      `json:"duration,omitempty" doc:"ISO 8601 duration." example:"PT1H"`
+	Duration      string      `json:"duration,omitempty" doc:"ISO 8601 duration. Left out: what policy says is usual." example:"PT1H"`
 	Justification string      `json:"justification,omitempty" doc:"Why access is needed." example:"INC-1042 disk full"`
+	BreakGlass    bool        `json:"breakGlass,omitempty" doc:"Open at once, without approval, for those whom policy names. Everybody is told and a review is due."`
 }
 
 // NewTarget is one VM to reach.
@@ -35,7 +36,62 @@ type Request struct {
 	Justification string     `json:"justification,omitempty"`
 	CreatedAt     time.Time  `json:"createdAt"`
 	ExpiresAt     *time.Time `json:"expiresAt,omitempty" doc:"When the last target ends."`
+	BreakGlass    bool       `json:"breakGlass,omitempty"`
+	DecideBy      *time.Time `json:"decideBy,omitempty" doc:"When it lapses unless it is decided."`
+	Votes         []Vote     `json:"votes,omitempty"`
+	Extensions    int        `json:"extensions,omitempty" doc:"How many times it was extended."`
+	Review        *Review    `json:"review,omitempty" doc:"Due after the glass was broken."`
 	Targets       []Target   `json:"targets"`
+}
+
+// Vote is one approver's word.
+type Vote struct {
+	By      Person    `json:"by"`
+	Via     *Person   `json:"via,omitempty" doc:"The workflow that vouches for it."`
+	Agrees  bool      `json:"agrees"`
+	Comment string    `json:"comment,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Review is what is due after somebody broke the glass.
+type Review struct {
+	DueAt    time.Time  `json:"dueAt"`
+	Overdue  bool       `json:"overdue,omitempty"`
+	By       *Person    `json:"by,omitempty" doc:"Who closed it."`
+	Comment  string     `json:"comment,omitempty"`
+	ClosedAt *time.Time `json:"closedAt,omitempty"`
+}
+
+// NewVote is the body of POST /api/requests/{id}/approve and deny.
+type NewVote struct {
+	Comment  string  `json:"comment,omitempty" doc:"Up to 1,000 characters."`
+	Approver *Person `json:"approver,omitempty" doc:"Only from a workflow: who it was that decided. Object id needed."`
+}
+
+// NewExtension is the body of POST /api/requests/{id}/extend.
+type NewExtension struct {
+	Duration string `json:"duration,omitempty" doc:"How much longer, as an ISO 8601 duration." example:"PT30M"`
+}
+
+// NewReview is the body of POST /api/requests/{id}/review.
+type NewReview struct {
+	Comment string `json:"comment,omitempty" doc:"What was done, and whether it was right."`
+}
+
+// Approval is whose consent is needed.
+type Approval struct {
+	Quorum    int          `json:"quorum" doc:"How many distinct people."`
+	Within    string       `json:"within" doc:"Time to decide, as an ISO 8601 duration."`
+	Approvers []Principals `json:"approvers,omitempty" doc:"An approver is among each of these; none: whoever may approve at all."`
+	Policies  []string     `json:"policies" doc:"Those that ask for it."`
+}
+
+// Principals names people and applications; one match suffices.
+type Principals struct {
+	Roles        []string `json:"roles,omitempty"`
+	Groups       []string `json:"groups,omitempty"`
+	Users        []string `json:"users,omitempty"`
+	Applications []string `json:"applications,omitempty"`
 }
 
 // Person is who asked.
@@ -50,8 +106,10 @@ type Target struct {
 	Ports     []Port     `json:"ports"`
 	State     string     `json:"state"`
 	Reason    *Reason    `json:"reason,omitempty" doc:"Why it was denied or failed."`
+	Unmet     []Unmet    `json:"unmet,omitempty" doc:"Every condition that was not met, when it was denied."`
+	Approval  *Approval  `json:"approval,omitempty" doc:"Whose consent it needs."`
 	Warning   *Reason    `json:"warning,omitempty" doc:"Why it may not work although it is open: a rule of others stops it."`
-	Policy    string     `json:"policy,omitempty" doc:"Scope and version of the policy that decided."`
+	Policy    string     `json:"policy,omitempty" doc:"Scope, version and hash of the policies that decided."`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 	OpenedAt  *time.Time `json:"openedAt,omitempty" doc:"When Azure confirmed the last rule."`
 	EndedAt   *time.Time `json:"endedAt,omitempty"`
@@ -62,6 +120,14 @@ type Target struct {
 type Reason struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
+}
+
+// Unmet is one condition that an ask does not meet.
+type Unmet struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Policy string `json:"policy,omitempty" doc:"Which policy says so, with its version."`
+	Passes string `json:"passes,omitempty" doc:"What would pass."`
 }
 
 // Opening is a target's part in one network security group.
@@ -98,10 +164,13 @@ type EventList struct {
 
 // Policy is a policy document in force.
 type Policy struct {
-	Scope    string `json:"scope"`
-	Version  int    `json:"version"`
-	Hash     string `json:"hash" doc:"SHA-256 of the document's canonical form."`
-	Document string `json:"document" doc:"As it was handed in."`
+	Scope    string            `json:"scope"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Enforced bool              `json:"enforced,omitempty" doc:"A guardrail."`
+	Key      string            `json:"key" doc:"Of the document: a later one of the same key replaces it."`
+	Version  int               `json:"version"`
+	Hash     string            `json:"hash" doc:"SHA-256 of the document's canonical form."`
+	Document string            `json:"document" doc:"As it was handed in."`
 }
 
 // PolicyList holds the policies in force, ordered by scope.
@@ -109,7 +178,7 @@ type PolicyList struct {
 	Policies []Policy `json:"policies"`
 }
 
-// NewPolicy is the body of PUT /api/policies.
+// NewPolicy is the body of PUT /api/policies and PUT /api/alerts/rules.
 type NewPolicy struct {
-	Document string `json:"document,omitempty" doc:"A policy document in YAML or JSON."`
+	Document string `json:"document,omitempty" doc:"The document in YAML or JSON."`
 }

@@ -16,6 +16,8 @@ type Fault struct {
 	Field  string `json:"field,omitempty" doc:"JSON path or header."`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+	Policy string `json:"policy,omitempty" doc:"Which policy says so, with its version."`
+	Passes string `json:"passes,omitempty" doc:"What would pass."`
 }
 
 // Error makes a problem an error for clients.

@@ -16,11 +16,16 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"jitgate/functions/alerts"
 	"jitgate/functions/enforce"
 	"jitgate/functions/evaluate"
+	"jitgate/functions/events"
+	"jitgate/functions/lockdowns"
 	"jitgate/functions/machines"
+	"jitgate/functions/notify"
 	"jitgate/functions/policies"
 	"jitgate/functions/requests"
+	"jitgate/functions/subscriptions"
 	"jitgate/functions/sweep"
 	"jitgate/internal/access"
 	"jitgate/internal/azfunc"
@@ -66,7 +71,8 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, err := arm.New(arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Transport: transport, Log: log})
+	toARM := arm.Config{Endpoint: c.ARMEndpoint, Audience: c.ARMAudience, Credential: credential, Transport: transport, Log: log}
+	network, err := arm.New(toARM)
 	if err != nil {
 		return nil, err
 	}
@@ -77,18 +83,32 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	service := &access.Service{
-		Store: store, Queue: queue, Network: network, Policies: store, Now: now, Log: log,
-		Limits: c.limits(), Bands: c.Priorities.bands(), Subscriptions: c.Subscriptions,
+	messenger, err := c.messenger(azure.TokenSource(credential, c.WorkflowAudience), now)
+	if err != nil {
+		return nil, err
 	}
-	mux, api := web.New(web.Config{Verifier: verifier, Version: Version, Log: log})
+	service := &access.Service{
+		Store: store, Queue: queue, Network: network, Policies: store, Ledgers: store, Messages: messenger, Now: now, Log: log,
+		Limits: c.limits(), Bands: c.Priorities.bands(), Subscriptions: c.Subscriptions, SecondAdmin: c.SecondAdmin, Suspicion: c.suspicion(),
+	}
+	if len(c.RBACRoles) > 0 {
+		if service.Rights, err = arm.NewRights(toARM, c.RBACRoles); err != nil {
+			return nil, err
+		}
+	}
+	mux, api := web.New(web.Config{Verifier: verifier, AlertKey: c.AlertKey, ByRBAC: len(c.RBACRoles) > 0, Version: Version, Log: log})
 	requests.Register(api, service, log)
-	policies.Register(api, store, now, log)
+	policies.Register(api, service, log)
 	machines.Register(api, service, log)
+	lockdowns.Register(api, service, log)
+	subscriptions.Register(api, service, log)
+	events.Register(api, service, log)
+	alerts.Register(api, service, log)
 	// The host invokes these by POST to their names. No public route may ever equal
 	// one; routes_test.go in functions proves it.
 	mux.Handle("POST /evaluate", azfunc.Handler(evaluate.New(service), log))
 	mux.Handle("POST /enforce", azfunc.Handler(enforce.New(service), log))
+	mux.Handle("POST /notify", azfunc.Handler(notify.New(service), log))
 	mux.Handle("POST /sweep", azfunc.Handler(sweep.New(service, log), log))
 
 	a := &App{Service: service, API: api, queue: queue, port: c.Port, log: log}

@@ -11,8 +11,10 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"jitgate/functions/notify"
 	"jitgate/internal/access"
 	"jitgate/internal/armid"
+	"jitgate/internal/azure/arm"
 	"jitgate/internal/nsg"
 	"jitgate/internal/policy"
 )
@@ -32,6 +34,9 @@ type Config struct {
 	// need it.
 	PlatformAuth string `env:"WEBSITE_AUTH_ENABLED"`
 
+	AlertKey  string `env:"JITGATE_ALERT_KEY"`
+	RBACRoles Rights `env:"JITGATE_RBAC_ROLES"`
+
 	Subscriptions []string `env:"JITGATE_SUBSCRIPTIONS"`
 	ARMEndpoint   string   `env:"JITGATE_ARM_ENDPOINT" envDefault:"https://management.azure.com"`
 	ARMAudience   string   `env:"JITGATE_ARM_AUDIENCE" envDefault:"https://management.azure.com"`
@@ -46,6 +51,21 @@ type Config struct {
 	Priorities Band       `env:"JITGATE_RULE_PRIORITIES" envDefault:"100-999"`
 	LogLevel   slog.Level `env:"JITGATE_LOG_LEVEL" envDefault:"INFO"`
 
+	SecondAdmin bool `env:"JITGATE_POLICY_SECOND_ADMIN"`
+
+	Channels         Channels `env:"JITGATE_CHANNELS"`
+	NotifyHosts      []string `env:"JITGATE_NOTIFY_HOSTS"`
+	NotifyLoopback   bool     `env:"JITGATE_NOTIFY_LOOPBACK"`
+	CallbackKeys     []string `env:"JITGATE_CALLBACK_KEYS"`
+	WorkflowAudience string   `env:"JITGATE_WORKFLOW_AUDIENCE"`
+	RequestLink      string   `env:"JITGATE_REQUEST_LINK"`
+
+	SuspectDenials   int      `env:"JITGATE_SUSPECT_DENIALS" envDefault:"5"`
+	SuspectApprovals int      `env:"JITGATE_SUSPECT_APPROVALS" envDefault:"5"`
+	SuspectWithin    Duration `env:"JITGATE_SUSPECT_WITHIN" envDefault:"PT1H"`
+	SuspectNewSource Duration `env:"JITGATE_SUSPECT_NEW_SOURCE" envDefault:"P90D"`
+	OfficeHours      Hours    `env:"JITGATE_OFFICE_HOURS"`
+
 	// Set by programs and tests that hold the app in their own process, not by settings.
 	Now func() time.Time `env:"-"` // nil = the real clock
 }
@@ -57,6 +77,38 @@ type Duration time.Duration
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := policy.ParseDuration(string(text))
 	*d = Duration(parsed)
+	return err
+}
+
+// Channels are where notices go, see notify.ParseChannels.
+type Channels []notify.Channel
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Channels) UnmarshalText(text []byte) (err error) {
+	*c, err = notify.ParseChannels(string(text))
+	return err
+}
+
+// Rights say which app roles an Azure role stands for, see arm.ParseRights; empty when
+// app roles decide themselves.
+type Rights map[string][]string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rights) UnmarshalText(text []byte) (err error) {
+	if len(text) > 0 {
+		*r, err = arm.ParseRights(string(text))
+	}
+	return err
+}
+
+// Hours are windows of time as policies write them, see policy.ParseWindows.
+type Hours []policy.Window
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *Hours) UnmarshalText(text []byte) (err error) {
+	if len(text) > 0 {
+		*h, err = policy.ParseWindows(text)
+	}
 	return err
 }
 
@@ -121,7 +173,20 @@ func (c *Config) check() error {
 	// 4096 is Azure's last priority; the deny rules need a number behind the band.
 	fault(c.Priorities.First < 100 || c.Priorities.Last < c.Priorities.First || c.Priorities.Last > 4095,
 		"JITGATE_RULE_PRIORITIES: need 100 ≤ first ≤ last ≤ 4095, and the deny rules must come after it")
+	fault(c.AlertKey != "" && len(c.AlertKey) < minAlertKey, "JITGATE_ALERT_KEY: it has less than %d characters and could be guessed; make one with 'openssl rand -base64 32'", minAlertKey)
+	fault(c.SuspectDenials < 0 || c.SuspectApprovals < 0 || c.SuspectWithin < 0 || c.SuspectNewSource < 0,
+		"JITGATE_SUSPECT_DENIALS, JITGATE_SUSPECT_APPROVALS, JITGATE_SUSPECT_WITHIN, JITGATE_SUSPECT_NEW_SOURCE: must not be negative; 0 switches a warning off")
+	fault(c.RequestLink != "" && (!strings.HasPrefix(c.RequestLink, "https://") || !strings.Contains(c.RequestLink, "{id}")),
+		"JITGATE_REQUEST_LINK: need an https URL with {id} in the place of the request's id")
 	return errors.Join(faults...)
+}
+
+// minAlertKey is the least length of the alert key in characters.
+const minAlertKey = 32
+
+func (c *Config) suspicion() access.Suspicion {
+	return access.Suspicion{Denials: c.SuspectDenials, Approvals: c.SuspectApprovals, Within: time.Duration(c.SuspectWithin),
+		NewSource: time.Duration(c.SuspectNewSource), Hours: c.OfficeHours}
 }
 
 func (c *Config) limits() access.Limits {

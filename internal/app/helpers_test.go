@@ -53,6 +53,12 @@ func (l *logBook) String() string {
 
 func newEdge(t *testing.T) *edge {
 	t.Helper()
+	return edgeWith(t, nil)
+}
+
+// edgeWith adds app settings to the stack's own.
+func edgeWith(t *testing.T, more map[string]string) *edge {
+	t.Helper()
 	stack, err := local.Start(t.Context(), local.Options{Parts: []string{local.ServiceBus, local.Tables, local.Entra, local.ARM}})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +66,8 @@ func newEdge(t *testing.T) *edge {
 	t.Cleanup(stack.Close)
 	settings := maps.Clone(stack.Settings)
 	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1" // httptest listens
+	settings["JITGATE_SUSPECT_DENIALS"] = "0"      // a denial that is remembered is a trace
+	maps.Copy(settings, more)
 	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_TOKEN_CREDENTIALS"} {
 		t.Setenv(name, settings[name]) // azidentity reads the environment of the process
 	}

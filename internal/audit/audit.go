@@ -51,6 +51,54 @@ const (
 	// deleted, and says what was done about it.
 	RuleRepaired Kind = "rule.repaired"
 
+	// ApprovalAsked is written once per target that has to wait for an approver.
+	ApprovalAsked Kind = "request.awaiting-approval"
+	// ApprovalGiven is one approver's consent; more may be needed.
+	ApprovalGiven Kind = "approval.given"
+	// RequestRejected is written once per target that an approver has refused.
+	RequestRejected Kind = "request.rejected"
+	// RequestLapsed is written when nobody decided in time.
+	RequestLapsed Kind = "request.lapsed"
+	// AccessEnding is written shortly before the end of access.
+	AccessEnding Kind = "access.ending"
+	// AccessExtended is written when access is to end later; RuleExtended after ARM
+	// confirmed the rule that says so.
+	AccessExtended Kind = "access.extended"
+	RuleExtended   Kind = "rule.extended"
+	// GlassBroken is written when access opens although policy would not have let it,
+	// or not without an approver. ReviewClosed and ReviewOverdue are about the review
+	// that is due then.
+	GlassBroken   Kind = "breakglass.opened"
+	ReviewClosed  Kind = "breakglass.reviewed"
+	ReviewOverdue Kind = "breakglass.review-overdue"
+	// CallbackSet and CallbackEnded are about a workflow that waits for an outcome.
+	CallbackSet   Kind = "callback.set"
+	CallbackEnded Kind = "callback.ended"
+	// NoticeFailed is written when a channel could not be told of something.
+	NoticeFailed Kind = "notice.failed"
+
+	// The following belong to the record of the installation. LockdownSet is written
+	// before what is under it is closed. LockdownEnded is written when its time is over.
+	LockdownSet    Kind = "lockdown.set"
+	LockdownLifted Kind = "lockdown.lifted"
+	LockdownEnded  Kind = "lockdown.ended"
+	// AlertTaken is written when an alert is carried out.
+	AlertTaken       Kind = "alert.taken"
+	PreApproved      Kind = "alert.pre-approved"
+	PreApprovalEnded Kind = "alert.pre-approval-ended"
+	// PolicyApplied and the kinds after it are about changes of policies and of the
+	// alert rules.
+	PolicyApplied  Kind = "policy.applied"
+	PolicyRemoved  Kind = "policy.removed"
+	PolicyProposed Kind = "policy.proposed"
+	PolicyRefused  Kind = "policy.proposal-rejected"
+	// The suspicious kinds say that somebody should look.
+	ManyDenials Kind = "suspicious.denials"
+	NewSource   Kind = "suspicious.source"
+	OutOfHours  Kind = "suspicious.out-of-hours"
+	OwnGroup    Kind = "suspicious.approvals"
+	RulesEdited Kind = "suspicious.rules-edited"
+
 	// ProtectAsked and UnprotectAsked are written when somebody changes what is
 	// wanted of a machine; nothing has happened in Azure yet.
 	ProtectAsked   Kind = "machine.protect-asked"

@@ -4,9 +4,11 @@
 package azure
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -22,6 +24,16 @@ func Credential() (azcore.TokenCredential, error) {
 		return nil, fmt.Errorf("azure credential: %w", err)
 	}
 	return credential, nil
+}
+
+// TokenSource gives tokens for an audience, such as "api://…", to who must not know
+// Azure's SDKs.
+func TokenSource(credential azcore.TokenCredential, audience string) func(context.Context) (string, error) {
+	scope := strings.TrimSuffix(audience, "/") + "/.default"
+	return func(ctx context.Context) (string, error) {
+		token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
+		return token.Token, err
+	}
 }
 
 // idleConnections is how many connections to one host are kept for the next call.

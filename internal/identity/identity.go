@@ -43,6 +43,9 @@ type Caller struct {
 	// Application: the token was issued to an application for itself, with no
 	// person behind it.
 	Application bool
+
+	// ByKey: no token was shown but the key for alerts.
+	ByKey bool
 }
 
 // Has reports whether the token carries the role. Roles are compared exactly, as

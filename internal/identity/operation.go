@@ -1,6 +1,9 @@
 package identity
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Operation is something a caller may be allowed to do. "own" means requests
 // that the caller made, "any" everybody's.
@@ -16,14 +19,18 @@ const (
 	RequestDecide    Operation = "request.decide"    // approve or deny; whose and how many is policy's
 	BreakGlass       Operation = "breakglass.open"   // to ask; who is let in is policy's
 	BreakGlassReview Operation = "breakglass.review" // to close the review that is due afterwards
-	Lockdown         Operation = "lockdown"          // to put one on and to lift it
+	SubscribeOwn     Operation = "subscription.own"  // a workflow waits for what it asked for itself
+	SubscribeAny     Operation = "subscription.any"
+	Lockdown         Operation = "lockdown"    // to put one on, to lift it, to see them
+	LedgerRead       Operation = "ledger.read" // the record of the installation
 	PolicyRead       Operation = "policy.read"
 	PolicyWrite      Operation = "policy.write"
 	PolicyApprove    Operation = "policy.approve"  // a change that somebody else wrote
 	MachineRead      Operation = "machine.read"    // names, protections, explanations
 	MachineReport    Operation = "machine.report"  // the whole estate at once
 	MachineProtect   Operation = "machine.protect" // what-if included
-	AlertReceive     Operation = "alert.receive"
+	AlertReceive     Operation = "alert.receive"   // what Azure Monitor sends
+	AlertReport      Operation = "alert.report"    // what a workflow sends on behalf of others
 )
 
 // ActionGroupApp is the client id of "AzNS AAD Webhook", as which Azure Monitor
@@ -61,7 +68,10 @@ var allowed = map[Operation]rule{
 	RequestDecide:    people(RoleApprove).orApplications(RoleDecideWorkflow),
 	BreakGlass:       people(RoleRequest),
 	BreakGlassReview: people(RoleApprove, RoleAdmin),
+	SubscribeOwn:     {applications: []string{RoleRequest}},
+	SubscribeAny:     {applications: []string{RoleDecideWorkflow}},
 	Lockdown:         people(RoleApprove, RoleAdmin),
+	LedgerRead:       people(RoleApprove, RoleAdmin, RoleAudit),
 	PolicyRead:       people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit),
 	PolicyWrite:      people(RoleAdmin),
 	PolicyApprove:    people(RoleAdmin),
@@ -71,11 +81,33 @@ var allowed = map[Operation]rule{
 	// The role alone would let in any application that was given it; the client id
 	// alone any action group of the tenant that nobody gave the role for.
 	AlertReceive: {applications: []string{RoleActionGroup}, app: ActionGroupApp},
+	AlertReport:  {applications: []string{RoleDecideWorkflow}},
+}
+
+// Operations lists all operations.
+func Operations() []Operation { return slices.Sorted(maps.Keys(allowed)) }
+
+// ByRBAC tells whether Azure RBAC on a machine can decide in the place of app roles:
+// asking for access, what belongs to one's own requests, and deciding.
+func (o Operation) ByRBAC() bool {
+	switch o {
+	case RequestCreate, RequestReadOwn, RequestRevokeOwn, RequestExtendOwn, RequestDecide, BreakGlass, PolicyRead, MachineRead:
+		return true
+	}
+	return false
+}
+
+// KeyHolder is whoever showed the key for alerts: it may post them, and nothing else.
+func KeyHolder(name string) Caller {
+	return Caller{Name: name, Object: name, Application: true, ByKey: true}
 }
 
 // May reports whether one of the caller's roles allows the operation. An unknown
 // operation is allowed to nobody.
 func (c Caller) May(op Operation) bool {
+	if c.ByKey {
+		return op == AlertReceive || op == AlertReport
+	}
 	r := allowed[op]
 	if !c.Application {
 		return slices.ContainsFunc(r.people, c.Has)

@@ -59,7 +59,7 @@ func (v *Verifier) session(h http.Header) (Caller, error) {
 	case !c.identified():
 		return Caller{}, refuse(TokenSubject, errors.New("no object id"))
 	}
-	return c.caller(first(c.Azp, c.AppID)), nil
+	return v.trusted(c.caller(first(c.Azp, c.AppID))), nil
 }
 
 func (v *Verifier) serves(tenant string) bool {

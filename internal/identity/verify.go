@@ -23,7 +23,11 @@ const maxToken = 32 << 10
 
 // Config says whose tokens are good. Tenants and Audiences are required.
 type Config struct {
-	Tenants []string // directory ids, GUIDs
+	// Tenants are directory ids, GUIDs. The first is home. Of people and applications
+	// of the others only the role to ask counts: whoever administers such a tenant
+	// assigns its roles, and must not be able to make himself an approver or an
+	// administrator here.
+	Tenants []string
 	// Audiences are what the aud claim may hold, exactly: the client id (a GUID,
 	// always in version 2) and, if the API's tokens are of version 1, the App ID URI.
 	Audiences []string
@@ -47,6 +51,7 @@ type Config struct {
 // Verifier tells who calls. It is safe for concurrent use.
 type Verifier struct {
 	issuers   map[string]*issuer // by name
+	home      string             // a tenant
 	audiences []string
 	easyAuth  bool
 	now       func() time.Time
@@ -77,6 +82,7 @@ func New(c Config) (*Verifier, error) {
 	if v.issuers, err = issuersOf(c.Tenants, c.Issuer, client, v.now); err != nil {
 		return nil, err
 	}
+	v.home = strings.ToLower(c.Tenants[0])
 	return v, nil
 }
 
@@ -188,7 +194,15 @@ func (v *Verifier) judge(from *issuer, c claims) (Caller, error) {
 	case app == "":
 		return Caller{}, refuse(TokenSubject, errors.New("no client id"))
 	}
-	return c.caller(app), nil
+	return v.trusted(c.caller(app)), nil
+}
+
+// trusted takes from guests of other tenants what only home may give.
+func (v *Verifier) trusted(c Caller) Caller {
+	if c.Tenant != v.home {
+		c.Roles = slices.DeleteFunc(slices.Clone(c.Roles), func(role string) bool { return role != RoleRequest })
+	}
+	return c
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -7,6 +7,7 @@ package local
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -100,6 +101,8 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 		"FUNCTIONS_WORKER_RUNTIME": "custom",
 		"JITGATE_TENANT_ID":        TenantID,
 		"JITGATE_AUDIENCE":         Audience,
+		"JITGATE_CALLBACK_KEYS":    base64.StdEncoding.EncodeToString(random(32)),
+		"JITGATE_NOTIFY_LOOPBACK":  "true", // who is told listens on this machine too
 	}}
 	starts := map[string]func(context.Context, net.Listener) error{
 		ServiceBus: s.startServiceBus, Tables: s.startTables, Entra: s.startEntra, ARM: s.startARM, Host: s.startHost,
@@ -160,9 +163,7 @@ func (s *Stack) startTables(_ context.Context, l net.Listener) error {
 }
 
 func (s *Stack) startEntra(_ context.Context, l net.Listener) error {
-	secret := make([]byte, 16)
-	_, _ = rand.Read(secret) // never fails
-	header := hex.EncodeToString(secret)
+	header := hex.EncodeToString(random(16))
 	var err error
 	if s.Entra, err = entra.New(entra.Options{TenantID: TenantID, Audience: Audience, IdentityHeader: header, Logger: s.options.Log}); err != nil {
 		return err
@@ -204,6 +205,12 @@ func (s *Stack) startARM(_ context.Context, l net.Listener) error {
 		"JITGATE_SUBSCRIPTIONS": subscriptions(*topology),
 	})
 	return nil
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
 }
 
 // serve runs a handler until the stack closes and returns its base URL.

@@ -12,8 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"time"
-
-	"github.com/jonboulle/clockwork"
 )
 
 const (
@@ -37,8 +35,8 @@ type Options struct {
 	// audience must be good for nothing but these workflows, because whoever owns
 	// one of them gets to see it.
 	Token func(context.Context) (string, error)
-	// Clock is the time of signatures; nil = the real one.
-	Clock clockwork.Clock
+	// Now is the time of signatures; nil = time.Now.
+	Now func() time.Time
 }
 
 // Sender makes the calls. It may be used by several goroutines.
@@ -46,7 +44,7 @@ type Sender struct {
 	guard     *guard
 	transport *http.Transport
 	token     func(context.Context) (string, error)
-	clock     clockwork.Clock
+	now       func() time.Time
 	timeout   time.Duration
 }
 
@@ -64,9 +62,9 @@ func New(o Options) (*Sender, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	s := &Sender{guard: g, token: o.Token, clock: o.Clock, timeout: callTimeout}
-	if s.clock == nil {
-		s.clock = clockwork.NewRealClock()
+	s := &Sender{guard: g, token: o.Token, now: o.Now, timeout: callTimeout}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	s.transport = &http.Transport{
 		Proxy: nil, // a proxy would resolve the name again, and connect where it leads then
@@ -133,7 +131,7 @@ func (s *Sender) Send(ctx context.Context, t Target, n Notice) error {
 		ContentLength: int64(len(content)),
 	}).WithContext(within)
 	if t.Kind == Webhook {
-		sign(request.Header, t.Secret, n.ID, content, s.clock.Now())
+		sign(request.Header, t.Secret, n.ID, content, s.now())
 	}
 	// A URL with a signature in it authorises by itself, and Logic Apps takes both
 	// together for an error (securing a logic app).
@@ -155,7 +153,7 @@ func (s *Sender) Send(ctx context.Context, t Target, n Notice) error {
 	// decided already, so nothing that happens here matters.
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
 	_ = response.Body.Close()
-	return t.judge(response, s.clock.Now())
+	return t.judge(response, s.now())
 }
 
 // judge turns a status into the outcome. Only the number is used: the text beside

@@ -25,12 +25,27 @@ const retryAfter = 10
 // statusOf is the one table from refusal codes to HTTP statuses; codes not in it
 // are faults of the call: 400.
 var statusOf = map[access.Code]int{
-	access.RoleMissing:       http.StatusForbidden,
-	access.NotYourRequest:    http.StatusForbidden,
-	access.RequestNotFound:   http.StatusNotFound,
-	access.PolicyNotFound:    http.StatusNotFound,
-	access.RequestEnded:      http.StatusConflict,
-	access.IdempotencyReused: http.StatusUnprocessableEntity, // draft-ietf-httpapi-idempotency-key-header
+	access.RoleMissing:     http.StatusForbidden,
+	access.NotYourRequest:  http.StatusForbidden,
+	access.RequestNotFound: http.StatusNotFound,
+	access.PolicyNotFound:  http.StatusNotFound,
+	access.RequestEnded:    http.StatusConflict,
+
+	access.OwnRequest:           http.StatusForbidden,
+	access.ApproverNotAllowed:   http.StatusForbidden,
+	access.NoApprover:           http.StatusForbidden,
+	access.BreakGlassNotAllowed: http.StatusForbidden,
+	access.ExtensionNotAllowed:  http.StatusForbidden,
+	access.LockedDown:           http.StatusForbidden,
+	access.RBACMissing:          http.StatusForbidden,
+	access.OwnProposal:          http.StatusForbidden,
+	access.RequestNotAwaiting:   http.StatusConflict,
+	access.RequestNotActive:     http.StatusConflict,
+	access.ReviewNotDue:         http.StatusConflict,
+	access.CallbacksTooMany:     http.StatusConflict,
+	access.LockdownNotFound:     http.StatusNotFound,
+	access.ProposalNotFound:     http.StatusNotFound,
+	access.IdempotencyReused:    http.StatusUnprocessableEntity, // draft-ietf-httpapi-idempotency-key-header
 
 	access.VMNotFound:       http.StatusNotFound,
 	access.ScopeNotLookedAt: http.StatusNotFound,
@@ -47,11 +62,18 @@ var statusOf = map[access.Code]int{
 	// Azure answered us, and its answer is no. 503 would ask the caller to try again.
 	access.MachineUnreadable: http.StatusBadGateway,
 
-	policy.NoPolicyCode:       http.StatusForbidden,
-	policy.PortNotAllowed:     http.StatusForbidden,
-	policy.SourceNotAllowed:   http.StatusForbidden,
-	policy.SourceTooWide:      http.StatusForbidden,
-	policy.DurationOverPolicy: http.StatusForbidden,
+	policy.NoPolicyCode:          http.StatusForbidden,
+	policy.AmbiguousCode:         http.StatusForbidden,
+	policy.RequesterNotAllowed:   http.StatusForbidden,
+	policy.JustificationRequired: http.StatusForbidden,
+	policy.JustificationPattern:  http.StatusForbidden,
+	policy.OutsideWindow:         http.StatusForbidden,
+	policy.ConditionUnmet:        http.StatusForbidden,
+	policy.ConditionFailed:       http.StatusForbidden,
+	policy.PortNotAllowed:        http.StatusForbidden,
+	policy.SourceNotAllowed:      http.StatusForbidden,
+	policy.SourceTooWide:         http.StatusForbidden,
+	policy.DurationOverPolicy:    http.StatusForbidden,
 }
 
 // Error turns an error of the domain into what the caller gets: a problem that
@@ -97,8 +119,8 @@ func refused(rs access.Refusals) *api.Problem {
 	}
 	p := problem(status, string(first.Code), rs.Error())
 	for _, r := range rs {
-		if r.Field != "" || len(rs) > 1 {
-			p.Errors = append(p.Errors, api.Fault{Field: r.Field, Code: string(r.Code), Detail: r.Sentence})
+		if r.Field != "" || r.Policy != "" || len(rs) > 1 {
+			p.Errors = append(p.Errors, api.Fault{Field: r.Field, Code: string(r.Code), Detail: r.Sentence, Policy: r.Policy, Passes: r.Passes})
 		}
 	}
 	return p

@@ -6,10 +6,12 @@ package web
 
 import (
 	"context"
+	"crypto/subtle"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,8 +35,14 @@ type Verifier interface {
 // Config holds what the edge needs.
 type Config struct {
 	Verifier Verifier
-	Version  string
-	Log      *slog.Logger
+	// AlertKey lets in who posts alerts and cannot have a token: Azure Monitor's Azure
+	// Function and plain webhook receivers. Empty = nobody.
+	AlertKey string
+	// ByRBAC says that Azure RBAC decides who may ask and approve, machine by machine:
+	// then no app role is needed for either.
+	ByRBAC  bool
+	Version string
+	Log     *slog.Logger
 }
 
 // New returns the mux that serves everything under /api/ and the API to register
@@ -62,10 +70,24 @@ func New(c Config) (*http.ServeMux, huma.API) {
 	return mux, h
 }
 
-// Operation completes an operation with what all of ours share.
-func Operation(op huma.Operation) huma.Operation {
+// OperationsExtension is where an operation of the OpenAPI document names what its
+// caller must be allowed to do: one of the listed identity.Operation.
+const OperationsExtension = "x-jitgate-operations"
+
+// Operation completes an operation with what all of ours share. Whoever calls it must
+// be allowed one of may; that is found out before anything of the call is read.
+func Operation(op huma.Operation, may ...identity.Operation) huma.Operation {
 	op.MaxBodyBytes = MaxBody + 1 // huma refuses at the limit, we behind it
 	op.RejectUnknownQueryParameters = true
+	op.Extensions = map[string]any{OperationsExtension: may}
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		if slices.ContainsFunc(may, func(op identity.Operation) bool { return May(ctx.Context(), op) }) {
+			next(ctx)
+			return
+		}
+		_, w := humago.Unwrap(ctx)
+		answerProblem(w, refused(roleMissing), nil)
+	})
 	return op
 }
 
@@ -95,6 +117,7 @@ type contextKey struct{}
 
 type callInfo struct {
 	caller  identity.Caller
+	byRBAC  bool
 	address netip.Addr
 	base    string
 }
@@ -103,15 +126,40 @@ type callInfo struct {
 // came from.
 func identify(c Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, err := c.Verifier.Verify(r.Context(), r.Header)
-		if err != nil {
-			Fail(w, r, c.Log, err)
-			return
+		caller, known := c.keyHolder(r)
+		if !known {
+			var err error
+			if caller, err = c.Verifier.Verify(r.Context(), r.Header); err != nil {
+				Fail(w, r, c.Log, err)
+				return
+			}
 		}
-		info := callInfo{caller: caller, address: clientAddress(r), base: baseURL(r)}
+		info := callInfo{caller: caller, byRBAC: c.ByRBAC, address: clientAddress(r), base: baseURL(r)}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, info)))
 	})
 }
+
+// KeyHolder is the name of a caller who showed the alert key.
+const KeyHolder = "alert key"
+
+// keyHolder recognises a caller of the alerts endpoint by the alert key. Azure's
+// receivers send it as the parameter code, like a function key; one that the host
+// itself checks would prove nothing here, because the host may lead the path of
+// another function to us (see package azfunc).
+func (c Config) keyHolder(r *http.Request) (identity.Caller, bool) {
+	given := r.Header.Get("X-Functions-Key")
+	if given == "" {
+		given = r.URL.Query().Get("code")
+	}
+	if c.AlertKey == "" || given == "" || r.Method != http.MethodPost || r.URL.Path != AlertsPath || r.Header.Get("Authorization") != "" ||
+		subtle.ConstantTimeCompare([]byte(given), []byte(c.AlertKey)) != 1 {
+		return identity.Caller{}, false
+	}
+	return identity.KeyHolder(KeyHolder), true
+}
+
+// AlertsPath is where alerts are posted.
+const AlertsPath = "/api/alerts"
 
 func info(ctx context.Context) callInfo {
 	i, _ := ctx.Value(contextKey{}).(callInfo)
@@ -131,14 +179,30 @@ func Person(ctx context.Context) access.Person {
 // platform did not say.
 func Address(ctx context.Context) netip.Addr { return info(ctx).address }
 
+// Actor is the caller with the rights they have now.
+func Actor(ctx context.Context) access.Actor {
+	c := Caller(ctx)
+	return access.Actor{Person: Person(ctx), Standing: access.Standing{
+		Roles: c.Roles, Groups: c.Groups, GroupsIncomplete: c.GroupsIncomplete, Application: c.Application}}
+}
+
+// May tells whether the caller is allowed an operation. Where Azure RBAC decides, who
+// asks and approves is found out machine by machine, and a person needs no app role.
+func May(ctx context.Context, op identity.Operation) bool {
+	i := info(ctx)
+	return i.caller.May(op) || i.byRBAC && op.ByRBAC() && !i.caller.Application && i.caller.Object != ""
+}
+
 // Require refuses callers whose roles do not allow the operation.
 func Require(ctx context.Context, op identity.Operation) error {
-	if Caller(ctx).May(op) {
+	if May(ctx, op) {
 		return nil
 	}
-	return access.Refusals{{Code: access.RoleMissing,
-		Sentence: "None of your app roles allows this; ask an administrator of jitgate's app registration for the role. See docs/api.md for which one."}}
+	return roleMissing
 }
+
+var roleMissing = access.Refusals{{Code: access.RoleMissing,
+	Sentence: "None of your app roles allows this; ask an administrator of jitgate's app registration for the role. See docs/api.md for which one."}}
 
 // clientAddress reads the last entry of X-Forwarded-For: App Service's front end
 // appends the peer it saw ("address:port") to whatever the caller sent, so only

@@ -53,6 +53,8 @@ func (c *Crash) Service(s *access.Service) *access.Service {
 	mortal.Queue = &mortalQueue{s.Queue, c}
 	mortal.Network = &mortalNetwork{s.Network, c}
 	mortal.Policies = &mortalPolicies{s.Policies, c}
+	mortal.Ledgers = &mortalLedgers{s.Ledgers, c}
+	mortal.Messages = &mortalMessages{s.Messages, c}
 	return &mortal
 }
 
@@ -116,6 +118,10 @@ func (m *mortalStore) UpdateRequest(ctx context.Context, id string, change func(
 		return inner
 	})
 	return r, err
+}
+
+func (m *mortalStore) MarkTold(ctx context.Context, id string, told map[string]int) error {
+	return m.c.effect("mark told", func() error { return m.Store.MarkTold(ctx, id, told) })
 }
 
 func (m *mortalStore) WithdrawRequest(ctx context.Context, id string) error {
@@ -217,8 +223,24 @@ type mortalQueue struct {
 	c *Crash
 }
 
-func (m *mortalQueue) Evaluate(ctx context.Context, request string) error {
-	return m.c.effect("send evaluate", func() error { return m.Queue.Evaluate(ctx, request) })
+func (m *mortalQueue) Evaluate(ctx context.Context, request string, events int) error {
+	return m.c.effect("send evaluate", func() error { return m.Queue.Evaluate(ctx, request, events) })
+}
+
+func (m *mortalQueue) EvaluateAt(ctx context.Context, request string, at time.Time) error {
+	return m.c.effect("schedule evaluate", func() error { return m.Queue.EvaluateAt(ctx, request, at) })
+}
+
+func (m *mortalQueue) Signal(ctx context.Context, key string) error {
+	return m.c.effect("send signal", func() error { return m.Queue.Signal(ctx, key) })
+}
+
+func (m *mortalQueue) Tell(ctx context.Context, request string, events int) error {
+	return m.c.effect("send tell", func() error { return m.Queue.Tell(ctx, request, events) })
+}
+
+func (m *mortalQueue) TellAt(ctx context.Context, request string, at time.Time) error {
+	return m.c.effect("schedule tell", func() error { return m.Queue.TellAt(ctx, request, at) })
 }
 
 func (m *mortalQueue) Enforce(ctx context.Context, id armid.ID, generation int64) error {
@@ -250,6 +272,13 @@ func (m *mortalNetwork) Locate(ctx context.Context, vm armid.ID) (access.Machine
 	return m.Network.Locate(ctx, vm)
 }
 
+func (m *mortalNetwork) Tags(ctx context.Context, vm armid.ID) (map[string]string, error) {
+	if err := m.c.look(); err != nil {
+		return nil, err
+	}
+	return m.Network.Tags(ctx, vm)
+}
+
 func (m *mortalNetwork) Match(ctx context.Context, id armid.ID, plan func(nsg.Group) nsg.Plan) (o access.Outcome, err error) {
 	err = m.c.effect("match", func() error {
 		var inner error
@@ -278,9 +307,59 @@ type mortalPolicies struct {
 	c *Crash
 }
 
-func (m *mortalPolicies) Policy(ctx context.Context, scope armid.ID) (policy.Policy, error) {
+func (m *mortalPolicies) PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error) {
 	if err := m.c.look(); err != nil {
-		return policy.Policy{}, err
+		return nil, err
 	}
-	return m.Policies.Policy(ctx, scope)
+	return m.Policies.PoliciesAt(ctx, scope)
+}
+
+type mortalLedgers struct {
+	access.LedgerStore
+	c *Crash
+}
+
+func (m *mortalLedgers) Ledger(ctx context.Context) (access.Ledger, error) {
+	if err := m.c.look(); err != nil {
+		return access.Ledger{}, err
+	}
+	return m.LedgerStore.Ledger(ctx)
+}
+
+func (m *mortalLedgers) UpdateLedger(ctx context.Context, change func(*access.Ledger) ([]audit.Event, error)) (l access.Ledger, err error) {
+	err = m.c.effect("update ledger", func() error {
+		var inner error
+		l, inner = m.LedgerStore.UpdateLedger(ctx, change)
+		return inner
+	})
+	return l, err
+}
+
+func (m *mortalLedgers) UpdateHabits(ctx context.Context, who access.Person, change func(*access.Habits) bool) error {
+	return m.c.effect("update habits", func() error { return m.LedgerStore.UpdateHabits(ctx, who, change) })
+}
+
+func (m *mortalLedgers) InsertSignal(ctx context.Context, s access.Signal) error {
+	return m.c.effect("insert signal", func() error { return m.LedgerStore.InsertSignal(ctx, s) })
+}
+
+func (m *mortalLedgers) SettleSignal(ctx context.Context, key string) error {
+	return m.c.effect("settle signal", func() error { return m.LedgerStore.SettleSignal(ctx, key) })
+}
+
+func (m *mortalLedgers) MarkLedgerTold(ctx context.Context, told map[string]int) error {
+	return m.c.effect("mark ledger told", func() error { return m.LedgerStore.MarkLedgerTold(ctx, told) })
+}
+
+type mortalMessages struct {
+	access.Messenger
+	c *Crash
+}
+
+func (m *mortalMessages) Tell(ctx context.Context, channel string, n access.Notice) error {
+	return m.c.effect("tell", func() error { return m.Messenger.Tell(ctx, channel, n) })
+}
+
+func (m *mortalMessages) CallBack(ctx context.Context, sealed string, r access.Request) error {
+	return m.c.effect("call back", func() error { return m.Messenger.CallBack(ctx, sealed, r) })
 }

@@ -175,6 +175,12 @@ func (n *Network) Locate(_ context.Context, vm armid.ID) (access.Machine, error)
 	return m, nil
 }
 
+// Tags implements access.Network.
+func (n *Network) Tags(ctx context.Context, vm armid.ID) (map[string]string, error) {
+	m, err := n.Locate(ctx, vm)
+	return m.Tags, err
+}
+
 // Group implements access.Network.
 func (n *Network) Group(_ context.Context, id armid.ID) (nsg.Group, error) {
 	n.mu.Lock()

@@ -19,6 +19,7 @@ type Message struct {
 	access.Nudge
 	Sequence int64
 	Due      time.Time // zero = at once
+	Notice   bool      // on queue "notices"
 }
 
 // Queue implements access.Queue in memory.
@@ -33,7 +34,7 @@ type Queue struct {
 
 var _ access.Queue = (*Queue)(nil)
 
-func (q *Queue) add(call string, n access.Nudge, due time.Time) (int64, error) {
+func (q *Queue) add(call string, m Message) (int64, error) {
 	if q.Fail != nil {
 		if err := q.Fail(call); err != nil {
 			return 0, err
@@ -42,25 +43,56 @@ func (q *Queue) add(call string, n access.Nudge, due time.Time) (int64, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.last++
-	q.waiting = append(q.waiting, Message{Nudge: n, Sequence: q.last, Due: due})
+	m.Sequence = q.last
+	q.waiting = append(q.waiting, m)
 	return q.last, nil
 }
 
 // Evaluate implements access.Queue.
-func (q *Queue) Evaluate(_ context.Context, request string) error {
-	_, err := q.add("evaluate", access.Nudge{Request: request}, time.Time{})
+func (q *Queue) Evaluate(_ context.Context, request string, _ int) error {
+	_, err := q.add("evaluate", Message{Nudge: access.Nudge{Request: request}})
+	return err
+}
+
+// EvaluateAt implements access.Queue. The same message is scheduled once: the real
+// queue drops a repeat within a minute.
+func (q *Queue) EvaluateAt(_ context.Context, request string, at time.Time) error {
+	q.mu.Lock()
+	known := slices.ContainsFunc(q.waiting, func(m Message) bool { return m.Request == request && m.Due.Equal(at) && !m.Notice })
+	q.mu.Unlock()
+	if known {
+		return nil
+	}
+	_, err := q.add("evaluate at", Message{Nudge: access.Nudge{Request: request}, Due: at})
+	return err
+}
+
+// Signal implements access.Queue.
+func (q *Queue) Signal(_ context.Context, key string) error {
+	_, err := q.add("signal", Message{Nudge: access.Nudge{Signal: key}})
+	return err
+}
+
+// Tell implements access.Queue.
+func (q *Queue) Tell(ctx context.Context, request string, _ int) error {
+	return q.TellAt(ctx, request, time.Time{})
+}
+
+// TellAt implements access.Queue.
+func (q *Queue) TellAt(_ context.Context, request string, at time.Time) error {
+	_, err := q.add("tell", Message{Nudge: access.Nudge{Request: request, Ledger: request == ""}, Due: at, Notice: true})
 	return err
 }
 
 // Enforce implements access.Queue.
 func (q *Queue) Enforce(_ context.Context, id armid.ID, _ int64) error {
-	_, err := q.add("enforce", access.Nudge{NSG: id}, time.Time{})
+	_, err := q.add("enforce", Message{Nudge: access.Nudge{NSG: id}})
 	return err
 }
 
 // EnforceAt implements access.Queue.
 func (q *Queue) EnforceAt(_ context.Context, id armid.ID, _ string, at time.Time) (int64, error) {
-	return q.add("schedule", access.Nudge{NSG: id}, at)
+	return q.add("schedule", Message{Nudge: access.Nudge{NSG: id}, Due: at})
 }
 
 // CancelWakeUp implements access.Queue.
@@ -119,7 +151,10 @@ func Deliver(ctx context.Context, s *access.Service, m Message) error {
 	if err != nil {
 		return err
 	}
-	if m.Request != "" {
+	switch {
+	case m.Notice:
+		return s.OnNoticeNudge(ctx, body)
+	case m.Request != "" || m.Signal != "":
 		return s.OnRequestNudge(ctx, body)
 	}
 	return s.OnNSGNudge(ctx, body)

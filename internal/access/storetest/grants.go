@@ -16,6 +16,9 @@ var grantTests = map[string]func(*testing.T, Store){
 	"Unknown":          testUnknownNSG,
 	"Put":              testPut,
 	"PutAgain":         testPutAgain,
+	"PutLonger":        testPutLonger,
+	"PutLongerClosing": testPutLongerClosing,
+	"PutLongerAtOnce":  testPutLongerAtOnce,
 	"PutMixed":         testPutMixed,
 	"PutMost":          testPutMost,
 	"PutAtOnce":        testPutAtOnce,
@@ -108,7 +111,7 @@ func testPutAgain(t *testing.T, s Store) {
 	must(t, s.Settle(t.Context(), group(1), access.Settlement{Enforced: 1, NextDue: a.ExpiresAt, Opened: []string{a.Key()}}))
 
 	again := a
-	again.ExpiresAt, again.Requester = noon.Add(9*time.Hour), "somebody else"
+	again.ExpiresAt, again.Requester = a.ExpiresAt.Add(-time.Minute), "somebody else"
 	generation, now, err := s.PutGrants(t.Context(), group(1), []access.Grant{again})
 	must(t, err)
 	equal(t, "generation", int64(2), generation)
@@ -130,17 +133,106 @@ func testPutAgain(t *testing.T, s Store) {
 	wantGrants(t, book(t, s, group(1)), a)
 }
 
-// One call that finds each kind of grant.
-func testPutMixed(t *testing.T, s Store) {
-	bystander, stays, closes := grant(3, 0), grant(1, 0), grant(1, 1)
-	put(t, s, group(1), bystander, stays, closes)
-	added, addedClosing := grant(1, 2), grant(2, 0)
-	closes.Closing, addedClosing.Closing = true, true
-	generation, now, err := s.PutGrants(t.Context(), group(1), []access.Grant{addedClosing, stays, closes, added})
+// A grant that ends later is to be opened anew and to be woken up for anew; nothing
+// else about it changes.
+func testPutLonger(t *testing.T, s Store) {
+	a, other := grant(1, 0), grant(1, 1)
+	put(t, s, group(1), a, other)
+	must(t, s.SetWakeUp(t.Context(), group(1), id(1), 42))
+	settle(t, s, access.Settlement{Enforced: 1, NextDue: a.ExpiresAt, Opened: keys(a, other)})
+	other.WakeUp, other.Opened = 42, true
+
+	longer := a
+	longer.ExpiresAt, longer.Requester = a.ExpiresAt.Add(1), "somebody else" // a nanosecond counts
+	longer.WakeUp, longer.Opened = 7, true
+	generation, now, err := s.PutGrants(t.Context(), group(1), []access.Grant{longer})
 	must(t, err)
 	equal(t, "generation", int64(2), generation)
-	equal(t, "grants as they stand", []access.Grant{addedClosing, stays, closes, added}, now)
-	wantGrants(t, book(t, s, group(1)), bystander, stays, closes, added, addedClosing)
+	a.ExpiresAt = longer.ExpiresAt
+	equal(t, "grants as they stand", []access.Grant{a}, now)
+	got := book(t, s, group(1))
+	wantGrants(t, got, a, other)
+	wantHead(t, got.Head, 2, 1, other.ExpiresAt)
+	if got.Settled(noon) {
+		t.Error("an NSG with a grant that was extended counts as settled")
+	}
+
+	// From here on it is a grant like any other. Saying it again changes nothing.
+	must(t, s.SetWakeUp(t.Context(), group(1), id(1), 43))
+	settle(t, s, access.Settlement{Enforced: 2, NextDue: noon, Opened: keys(a)})
+	a.WakeUp, a.Opened, other.WakeUp = 43, true, 43
+	for range 2 {
+		put(t, s, group(1), longer)
+		wantGrants(t, book(t, s, group(1)), a, other)
+	}
+	again := longer
+	again.ExpiresAt = a.ExpiresAt.Add(time.Hour).In(time.FixedZone("elsewhere", 3600))
+	_, now, err = s.PutGrants(t.Context(), group(1), []access.Grant{again})
+	must(t, err)
+	a.ExpiresAt, a.WakeUp, a.Opened = again.ExpiresAt.UTC(), 0, false
+	equal(t, "grants as they stand", []access.Grant{a}, now)
+	wantGrants(t, book(t, s, group(1)), a, other)
+	settle(t, s, access.Settlement{Enforced: 5, Closed: keys(a)})
+	wantGrants(t, book(t, s, group(1)), other)
+}
+
+// Whatever is to be closed is closed, whoever comes with a later end.
+func testPutLongerClosing(t *testing.T, s Store) {
+	a := grant(1, 0)
+	put(t, s, group(1), a)
+	longer := a
+	longer.ExpiresAt, longer.Closing = a.ExpiresAt.Add(time.Hour), true
+	_, now, err := s.PutGrants(t.Context(), group(1), []access.Grant{longer})
+	must(t, err)
+	a.Closing = true // and keeps its end
+	equal(t, "grants as they stand", []access.Grant{a}, now)
+	longer.Closing = false
+	_, now, err = s.PutGrants(t.Context(), group(1), []access.Grant{longer})
+	must(t, err)
+	equal(t, "grants as they stand", []access.Grant{a}, now)
+	wantGrants(t, book(t, s, group(1)), a)
+}
+
+// Whichever comes first, the latest end is what stays, and what was said of an earlier
+// one does not count for it.
+func testPutLongerAtOnce(t *testing.T, s Store) {
+	const workers = 12
+	put(t, s, group(1), grant(1, 0))
+	longest := grant(1, 0)
+	longest.ExpiresAt = longest.ExpiresAt.Add(workers * time.Hour)
+	together(t, workers, func(w int) error {
+		switch w % 3 {
+		case 0:
+			return s.Settle(t.Context(), group(1), access.Settlement{Enforced: 1, NextDue: noon, Opened: keys(longest)})
+		case 1:
+			return s.SetWakeUp(t.Context(), group(1), id(1), 42)
+		}
+		longer := grant(1, 0)
+		longer.ExpiresAt = longer.ExpiresAt.Add(time.Duration(w+1) * time.Hour)
+		_, _, err := s.PutGrants(t.Context(), group(1), []access.Grant{longer})
+		return err
+	})
+	got := book(t, s, group(1))
+	wantHead(t, got.Head, 1+workers/3, 1, noon)
+	longest.WakeUp = got.Grants[0].WakeUp // one noted last is noted
+	wantGrants(t, got, longest)
+	if longest.WakeUp != 0 && longest.WakeUp != 42 {
+		t.Errorf("wake-up %d was never noted", longest.WakeUp)
+	}
+}
+
+// One call that finds each kind of grant.
+func testPutMixed(t *testing.T, s Store) {
+	bystander, stays, closes, lasts := grant(3, 0), grant(1, 0), grant(1, 1), grant(4, 0)
+	put(t, s, group(1), bystander, stays, closes, lasts)
+	added, addedClosing := grant(1, 2), grant(2, 0)
+	closes.Closing, addedClosing.Closing = true, true
+	lasts.ExpiresAt = lasts.ExpiresAt.Add(time.Hour)
+	generation, now, err := s.PutGrants(t.Context(), group(1), []access.Grant{addedClosing, stays, lasts, closes, added})
+	must(t, err)
+	equal(t, "generation", int64(2), generation)
+	equal(t, "grants as they stand", []access.Grant{addedClosing, stays, lasts, closes, added}, now)
+	wantGrants(t, book(t, s, group(1)), bystander, stays, closes, lasts, added, addedClosing)
 }
 
 // The most that one request can bring to one NSG: three protocols on each target.

@@ -21,6 +21,7 @@ var listTests = map[string]func(*testing.T, Store){
 	"ByRequester":      testByRequester,
 	"ByAll":            testByAll,
 	"Unfinished":       testUnfinished,
+	"ReviewDue":        testReviewDue,
 	"WrongCursor":      testWrongCursor,
 	"WholeRequestsOut": testWholeRequests,
 }
@@ -258,6 +259,32 @@ func testUnfinished(t *testing.T, s Store) {
 	must(t, err)
 	equal(t, "one denied, one failed and cleaned up", []string{id(3)}, listed(t, s, unfinished))
 	equal(t, "all", down(3, 1), listed(t, s, access.Query{}))
+}
+
+// A request whose review is open is not finished, however long its access has ended.
+func testReviewDue(t *testing.T, s Store) {
+	requests := numbered(1, 4)
+	for i := range requests {
+		requests[i].Targets[0].State = access.Pending
+		if i > 0 {
+			requests[i].Review = &access.Review{DueAt: noon.Add(time.Hour)}
+		}
+	}
+	fill(t, s, requests...)
+	due := access.Query{ReviewDue: true}
+	equal(t, "reviews due", down(4, 2), listed(t, s, due))
+	for n := 1; n <= 4; n++ {
+		move(t, s, n, access.Expired)
+	}
+	equal(t, "reviews due", down(4, 2), listed(t, s, due))
+	equal(t, "unfinished", down(4, 2), listed(t, s, access.Query{Unfinished: true}))
+	_, err := s.UpdateRequest(t.Context(), id(3), func(r *access.Request) ([]audit.Event, error) {
+		r.Review.By, r.Review.ClosedAt = bob, noon.Add(time.Minute)
+		return note("reviewed"), nil
+	})
+	must(t, err)
+	equal(t, "reviews due", []string{id(4), id(2)}, listed(t, s, due))
+	equal(t, "unfinished", []string{id(4), id(2)}, listed(t, s, access.Query{Unfinished: true}))
 }
 
 func testWrongCursor(t *testing.T, s Store) {

@@ -16,6 +16,8 @@ type model struct {
 	head   access.Head
 	grants map[string]access.Grant
 	guards map[string]access.Guard
+
+	extended map[string]int64 // by key of a grant, the generation that gave it a later end
 }
 
 // runModel compares random calls on a few NSGs with the model. One store serves
@@ -27,7 +29,7 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
 		nsg := group(1000 + run)
-		m := model{grants: map[string]access.Grant{}, guards: map[string]access.Guard{}}
+		m := model{grants: map[string]access.Grant{}, guards: map[string]access.Guard{}, extended: map[string]int64{}}
 		check := func(err error) {
 			if err != nil {
 				rt.Fatal(err)
@@ -36,6 +38,7 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 		someGrant := rapid.Custom(func(rt *rapid.T) access.Grant {
 			g := grant(rapid.IntRange(1, 3).Draw(rt, "request"), rapid.IntRange(0, 2).Draw(rt, "target"))
 			g.Closing = rapid.Bool().Draw(rt, "closing")
+			g.ExpiresAt = g.ExpiresAt.Add(time.Duration(rapid.IntRange(0, 2).Draw(rt, "longer")) * time.Hour)
 			return g
 		})
 		some := rapid.SliceOfNDistinct(someGrant, 0, 4, access.Grant.Key)
@@ -57,11 +60,15 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 				for i, g := range grants {
 					old, exists := m.grants[g.Key()]
 					if exists {
+						if g.ExpiresAt.After(old.ExpiresAt) && !g.Closing && !old.Closing {
+							old.ExpiresAt, old.Opened, old.WakeUp = g.ExpiresAt, false, 0
+							m.extended[g.Key()] = generation
+						}
 						old.Closing = old.Closing || g.Closing
 						g = old
 					}
 					m.grants[g.Key()] = g
-					if now[i].Key() != g.Key() || now[i].WakeUp != g.WakeUp || now[i].Opened != g.Opened || now[i].Closing != g.Closing {
+					if now[i].Key() != g.Key() || !now[i].ExpiresAt.Equal(g.ExpiresAt) || now[i].WakeUp != g.WakeUp || now[i].Opened != g.Opened || now[i].Closing != g.Closing {
 						rt.Fatalf("grant came back as %+v, want %+v", now[i], g)
 					}
 				}
@@ -100,16 +107,21 @@ func runModel(t *testing.T, open func(t *testing.T) Store) {
 					NextDue:  noon.Add(time.Duration(rapid.IntRange(0, 5).Draw(rt, "due")) * time.Minute),
 				}
 				for i, g := range some.Draw(rt, "settled") {
+					old, counts := m.grants[g.Key()]
+					counts = counts && m.extended[g.Key()] <= settled.Enforced
 					if i%2 == 0 {
 						settled.Opened = append(settled.Opened, g.Key())
-						if old, exists := m.grants[g.Key()]; exists {
+						if counts {
 							old.Opened = true
 							m.grants[g.Key()] = old
 						}
 						continue
 					}
 					settled.Closed = append(settled.Closed, g.Key())
-					delete(m.grants, g.Key())
+					if counts {
+						delete(m.grants, g.Key())
+						delete(m.extended, g.Key())
+					}
 				}
 				settled.Guarded, settled.Hindered = revisions.Draw(rt, "guarded"), revisions.Draw(rt, "hindered")
 				settled.LetGo, settled.Released = revisions.Draw(rt, "let go"), revisions.Draw(rt, "released")

@@ -15,6 +15,7 @@ var requestTests = map[string]func(*testing.T, Store){
 	"InsertTwice":         testInsertTwice,
 	"InsertAtOnce":        testInsertAtOnce,
 	"Missing":             testMissing,
+	"Complete":            testComplete,
 	"Largest":             testLargest,
 	"Update":              testUpdate,
 	"UpdateWithoutEvents": testUpdateWithoutEvents,
@@ -97,7 +98,31 @@ func testMissing(t *testing.T, s Store) {
 		must(t, err)
 		equal(t, "events", []audit.Event{}, events)
 		must(t, s.WithdrawRequest(t.Context(), wrong))
+		wantError(t, "told", s.MarkTold(t.Context(), wrong, map[string]int{"teams": 1}), access.ErrNotFound)
 	}
+}
+
+func testComplete(t *testing.T, s Store) {
+	r := complete()
+	wantFilled(t, r)
+	must(t, s.InsertRequest(t.Context(), r, created(r)))
+	got, err := s.Request(t.Context(), r.ID)
+	must(t, err)
+	equal(t, "request", r, got)
+
+	// Everything that was set can be changed and taken away again.
+	bare := request(1)
+	result, err := s.UpdateRequest(t.Context(), r.ID, func(now *access.Request) ([]audit.Event, error) {
+		equal(t, "request given to change", r, *now)
+		*now = bare
+		return note("bare"), nil
+	})
+	must(t, err)
+	bare.Events, bare.Told = 2, r.Told // told is not the change's to decide
+	equal(t, "result", bare, result)
+	got, err = s.Request(t.Context(), r.ID)
+	must(t, err)
+	equal(t, "request", bare, got)
 }
 
 func testLargest(t *testing.T, s Store) {
@@ -139,6 +164,7 @@ func testUpdate(t *testing.T, s Store) {
 		got.Targets[0].Ways = ways(1)
 		got.Targets[0].EndedAt = noon.Add(time.Hour)
 		got.ID, got.CreatedAt, got.Events = "other", noon.Add(-time.Hour), 77 // not the change's to decide
+		got.Told = map[string]int{"teams": 77}
 		return append(note("one"), note("two")...), nil
 	})
 	must(t, err)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,47 @@ func request(n int) access.Request {
 	}
 }
 
+// complete is a request with every field set, some of which exclude each other in
+// real life.
+func complete() access.Request {
+	r := request(1)
+	r.Standing = standing()
+	r.BreakGlass, r.DecideBy, r.Extensions = true, noon.Add(time.Hour), 2
+	r.Votes = []access.Vote{
+		{By: access.Actor{Person: bob, Standing: standing()}, Via: alice, Agrees: true, Comment: "Go on.", At: noon.Add(7)},
+		{By: access.Actor{Person: alice}, At: noon.Add(8)},
+	}
+	r.Review = &access.Review{DueAt: noon.Add(time.Hour), Overdue: true, By: bob, Comment: "Fine.", ClosedAt: noon.Add(2 * time.Hour)}
+	r.Callbacks = []access.Callback{
+		{ID: "c1", Sealed: "sealed", Events: []access.Result{access.Granted, access.Over}, At: noon.Add(9), Done: true},
+		{ID: "c2", Sealed: "sealed too", Events: access.Results, At: noon.Add(10)},
+	}
+	r.Told = map[string]int{"teams": 1, "mail": 3}
+	t := &r.Targets[0]
+	t.State, t.Ending, t.Policy, t.Reminded = access.Closing, access.Expired, "scope version 3", true
+	t.Reason, t.Warning = access.Reason{Code: access.NSGFull, Sentence: "Full."}, access.Reason{Code: access.Outranked, Sentence: "Look out."}
+	t.Unmet = access.Refusals{
+		{Code: access.LockedDown, Field: "targets[0]", Sentence: "Locked.", Policy: "scope version 3", Passes: "nothing"},
+		{Code: access.NoApprover, Sentence: "Nobody."},
+	}
+	t.Tags = map[string]string{"Env": "prod", "empty": "", "ü/?#": "<&>\""}
+	t.Approval = &policy.Approval{
+		Approvers: []policy.Principals{{Roles: []string{"r"}, Groups: []string{"g", "h"}, Users: []string{"u"}, Applications: []string{"a"}}, {}},
+		Quorum:    2, Within: 90 * time.Minute, Policies: []string{"scope version 3", "guardrail tenant version 1"},
+	}
+	t.ExpiresAt, t.OpenedAt, t.EndedAt = noon.Add(time.Hour), noon.Add(time.Minute), noon.Add(2*time.Hour)
+	t.Ways = ways(1)
+	t.Openings = []access.Opening{{
+		NSG: group(1), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Open: true, Until: noon.Add(time.Hour), Closed: true, Stuck: true,
+		Rules: []access.PlannedRule{{Name: "rule", Protocol: nsg.UDP, Ports: []uint16{53}}},
+	}}
+	return r
+}
+
+func standing() access.Standing {
+	return access.Standing{Roles: []string{"Jit.Request", "Jit.Admin"}, Groups: []string{"g1"}, GroupsIncomplete: true, Application: true}
+}
+
 func created(r access.Request) []audit.Event {
 	return []audit.Event{{Sequence: 1, At: r.CreatedAt, Kind: audit.RequestCreated, Actor: r.Requester.Object, Name: r.Requester.Name, Text: "Asked."}}
 }
@@ -59,15 +101,32 @@ func note(text string) []audit.Event {
 func largest() access.Request {
 	r := request(1)
 	r.Justification = strings.Repeat("é𝄞\n\"", access.MaxJustification/4)
+	full := complete()
+	r.Standing, r.BreakGlass, r.DecideBy, r.Review, r.Extensions, r.Told = full.Standing, true, full.DecideBy, full.Review, 24, full.Told
+	r.Standing.Groups = slices.Repeat([]string{id(1)}, 200) // more no token names
+	for range 20 {
+		v := full.Votes[0]
+		v.By.Groups, v.Comment = r.Standing.Groups, r.Justification
+		r.Votes = append(r.Votes, v)
+	}
+	for n := range access.MaxCallbacks {
+		r.Callbacks = append(r.Callbacks, access.Callback{ID: id(n), Sealed: strings.Repeat("s", 2000), Events: access.Results, At: noon})
+	}
+	tags := map[string]string{}
+	for n := range 15 {
+		tags[fmt.Sprint("name of tag ", n)] = strings.Repeat("value ", 8)
+	}
 	r.Targets = nil
 	name := strings.Repeat("n", 70)
 	for i := range access.MaxTargets {
 		t := access.Target{
 			VM:    armid.MustParse(fmt.Sprintf("%s/resourceGroups/%s/providers/Microsoft.Compute/virtualMachines/%s%02d", subscription, strings.Repeat("g", 90), name, i)),
 			State: access.Closing, Ending: access.Revoked, Policy: vm(i).String() + " version 12",
-			Reason:    access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Reason enough. ", 20)},
-			Warning:   access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Be warned. ", 20)},
-			Ways:      ways(4),
+			Reason:  access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Reason enough. ", 20)},
+			Warning: access.Reason{Code: access.NSGFull, Sentence: strings.Repeat("Be warned. ", 20)},
+			Ways:    ways(4),
+			Unmet:   slices.Repeat(access.Refusals{{Code: access.NSGFull, Field: "targets", Sentence: strings.Repeat("Reason enough. ", 20), Policy: vm(i).String(), Passes: "nothing"}}, 5),
+			Tags:    tags, Approval: full.Targets[0].Approval, Reminded: true,
 			ExpiresAt: noon.Add(time.Hour), OpenedAt: noon.Add(time.Minute), EndedAt: noon.Add(2 * time.Hour),
 		}
 		for p := range access.MaxPorts {
@@ -77,7 +136,7 @@ func largest() access.Request {
 			o := access.Opening{
 				NSG:       armid.MustParse(fmt.Sprintf("%s/resourceGroups/%s/providers/Microsoft.Network/networkSecurityGroups/%s%d", subscription, strings.Repeat("g", 90), name, n)),
 				Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4"), netip.MustParseAddr("fd00::1234:5678:9abc:def0")},
-				Open:      n == 0, Closed: n == 1, Stuck: n == 1,
+				Open:      n == 0, Until: noon.Add(time.Hour), Closed: n == 1, Stuck: n == 1,
 			}
 			rule := access.PlannedRule{Name: nsg.AllowName(r.ID, i), Protocol: nsg.TCP}
 			for _, p := range t.Ports {
@@ -174,18 +233,28 @@ func guard(n, revision int) access.Guard {
 }
 
 func document(scope armid.ID, port int) policy.Document {
-	d, err := policy.Parse([]byte(fmt.Sprintf(`# kept as written
-apiVersion: jitgate/v1
-scope: %s
-ports:
+	return parsed(fmt.Sprintf("# kept as written\napiVersion: jitgate/v1\nscope: %s\n", scope) + allowing(port))
+}
+
+func allowing(port int) string {
+	return fmt.Sprintf(`ports:
   - {port: %d, protocol: TCP}
 sources:
   - range: 203.0.113.0/24
     widest: 32
 maxDuration: PT1H
-`, scope, port)))
+`, port)
+}
+
+func parsed(text string) policy.Document {
+	d, err := policy.Parse([]byte(text))
 	if err != nil {
 		panic(err)
 	}
 	return d
+}
+
+// signature n is alice's with bob's consent, n minutes after noon.
+func signature(n int) access.Signature {
+	return access.Signature{By: alice, Approver: bob, At: noon.Add(time.Duration(n) * time.Minute)}
 }

@@ -16,6 +16,7 @@ var settleTests = map[string]func(*testing.T, Store){
 	"Many":             testSettleMany,
 	"WhileOthersPut":   testSettleWhileOthersPut,
 	"ClosingMeanwhile": testClosingMeanwhile,
+	"LongerMeanwhile":  testLongerMeanwhile,
 }
 
 func settle(t *testing.T, s Store, settled access.Settlement) {
@@ -189,4 +190,34 @@ func testClosingMeanwhile(t *testing.T, s Store) {
 	got := book(t, s, group(1))
 	wantGrants(t, got, closing)
 	wantHead(t, got.Head, 2, 1, g.ExpiresAt)
+}
+
+// Between reading and settling a grant got a later end. What the pass confirmed was
+// the earlier one: nothing of it counts, neither that the rule is right nor that it
+// is gone. A pass that cannot say what it has read says nothing of it either.
+func testLongerMeanwhile(t *testing.T, s Store) {
+	longer, other := grant(1, 0), grant(2, 0)
+	put(t, s, group(1), longer, other)
+	longer.ExpiresAt = longer.ExpiresAt.Add(time.Hour)
+	put(t, s, group(1), longer)
+	other.Opened = true
+	for _, settled := range []access.Settlement{
+		{Enforced: 1, NextDue: other.ExpiresAt, Opened: keys(longer, other)},
+		{Enforced: 1, NextDue: other.ExpiresAt, Closed: keys(longer)},
+		{Enforced: 0, Opened: keys(longer)},
+		{Enforced: 0, Closed: keys(longer)},
+	} {
+		settle(t, s, settled)
+		got := book(t, s, group(1))
+		wantGrants(t, got, longer, other)
+		wantHead(t, got.Head, 2, 1, other.ExpiresAt)
+		if got.Settled(noon) {
+			t.Error("an NSG with an unseen end counts as settled")
+		}
+	}
+	settle(t, s, access.Settlement{Enforced: 2, NextDue: other.ExpiresAt, Opened: keys(longer)})
+	longer.Opened = true
+	wantGrants(t, book(t, s, group(1)), longer, other)
+	settle(t, s, access.Settlement{Enforced: 2, Closed: keys(longer)})
+	wantGrants(t, book(t, s, group(1)), other)
 }

@@ -1,5 +1,5 @@
-// Package storetest is the contract of [access.Store] and [access.Policies] as
-// tests. Every implementation runs them; what is promised in the comments of the
+// Package storetest is the contract of [access.Store], [access.LedgerStore] and
+// [access.Policies] as tests. Every implementation runs them; what is promised in the comments of the
 // ports is checked here and nowhere else. It refuses to know how anything is
 // stored, and it needs no clock: times are data, except that of a bump.
 package storetest
@@ -19,6 +19,7 @@ import (
 // Store is what the suite examines.
 type Store interface {
 	access.Store
+	access.LedgerStore
 	access.Policies
 }
 
@@ -30,13 +31,19 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		tests map[string]func(*testing.T, Store)
 	}{
 		{"Requests", requestTests},
+		{"Told", toldTests},
 		{"List", listTests},
 		{"Grants", grantTests},
 		{"Settle", settleTests},
 		{"Guards", guardTests},
 		{"Protections", protectionTests},
 		{"Notes", noteTests},
+		{"Ledger", ledgerTests},
+		{"Habits", habitTests},
+		{"Signals", signalTests},
 		{"Policies", policyTests},
+		{"AlertRules", alertRulesTests},
+		{"Proposals", proposalTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
@@ -78,6 +85,8 @@ func wantError(t *testing.T, what string, err, want error) {
 		t.Fatalf("%s: error %v, want one that wraps %q", what, err, want)
 	}
 }
+
+func isNotFound(err error) bool { return errors.Is(err, access.ErrNotFound) }
 
 // together runs f at once in n goroutines and fails the test with their errors.
 func together(t *testing.T, n int, f func(i int) error) {

@@ -6,7 +6,8 @@
 //
 // It refuses to decide what a group should hold: that is the caller's plan, which
 // it carries out, and asks for again whenever somebody else was faster. It keeps
-// no state between calls; who reads after it sees what Azure has.
+// no state between calls; who reads after it sees what Azure has. Only [Rights], which
+// reads role assignments, remembers for a minute.
 package arm
 
 import (

@@ -26,18 +26,15 @@ func (n *Network) Locate(ctx context.Context, vm armid.ID) (access.Machine, erro
 	if err != nil {
 		return access.Machine{}, err
 	}
-	got, err := c.machines.Get(ctx, vm.ResourceGroup(), vm.Name(), nil)
+	got, err := c.machine(ctx, vm)
 	if err != nil {
-		if absent(err) {
-			return access.Machine{}, refusal(access.VMNotFound, "There is no VM %s in resource group %s; check the id, the VM may have been deleted or moved.", vm.Name(), vm.ResourceGroup())
-		}
-		return access.Machine{}, unread(vm.String(), err)
+		return access.Machine{}, err
 	}
-	m := access.Machine{VM: vm}
+	m := access.Machine{VM: vm, Tags: texts(got.Tags)}
 	if id, err := armid.ParseType(text(got.ID), armid.VirtualMachine); err == nil {
 		m.VM = id
 	}
-	ids, err := interfaceIDs(vm, &got.VirtualMachine)
+	ids, err := interfaceIDs(vm, &got)
 	if err != nil {
 		return access.Machine{}, err
 	}
@@ -60,6 +57,36 @@ func (n *Network) Locate(ctx context.Context, vm armid.ID) (access.Machine, erro
 		return access.Machine{}, refusal(access.NoInterface, "None of the network interfaces that VM %s names exists as a resource of its own (those of uniform scale sets do not); attach one.", vm.Name())
 	}
 	return m, nil
+}
+
+// Tags implements [access.Network].
+func (n *Network) Tags(ctx context.Context, vm armid.ID) (map[string]string, error) {
+	c, err := n.in(vm.Subscription())
+	if err != nil {
+		return nil, err
+	}
+	got, err := c.machine(ctx, vm)
+	return texts(got.Tags), err
+}
+
+func (c *clients) machine(ctx context.Context, vm armid.ID) (armcompute.VirtualMachine, error) {
+	got, err := c.machines.Get(ctx, vm.ResourceGroup(), vm.Name(), nil)
+	switch {
+	case err == nil:
+		return got.VirtualMachine, nil
+	case absent(err):
+		return armcompute.VirtualMachine{}, refusal(access.VMNotFound, "There is no VM %s in resource group %s; check the id, the VM may have been deleted or moved.", vm.Name(), vm.ResourceGroup())
+	}
+	return armcompute.VirtualMachine{}, unread(vm.String(), err)
+}
+
+// texts reads tags; a tag without a value has an empty one.
+func texts(in map[string]*string) map[string]string {
+	out := make(map[string]string, len(in))
+	for name, value := range in {
+		out[name] = text(value)
+	}
+	return out
 }
 
 func refusal(code access.Code, sentence string, args ...any) error {

@@ -24,6 +24,7 @@ import (
 const (
 	RequestsQueue = "requests"
 	NSGsQueue     = "nsgs"
+	NoticesQueue  = "notices"
 )
 
 // sendWithin bounds one call. A caller of the API waits for it, and the answer to
@@ -39,10 +40,10 @@ type Config struct {
 	Log              *slog.Logger
 }
 
-// Queue sends to both queues over one connection, opened at the first send.
+// Queue sends to all queues over one connection, opened at the first send.
 type Queue struct {
-	client         *azservicebus.Client
-	requests, nsgs *azservicebus.Sender
+	client                  *azservicebus.Client
+	requests, nsgs, notices *azservicebus.Sender
 }
 
 var _ access.Queue = (*Queue)(nil)
@@ -63,11 +64,10 @@ func New(c Config) (*Queue, error) {
 		return nil, fmt.Errorf("service bus client: %w", err)
 	}
 	q := &Queue{client: client}
-	if q.requests, err = client.NewSender(RequestsQueue, nil); err != nil {
-		return nil, fmt.Errorf("sender for %s: %w", RequestsQueue, err)
-	}
-	if q.nsgs, err = client.NewSender(NSGsQueue, nil); err != nil {
-		return nil, fmt.Errorf("sender for %s: %w", NSGsQueue, err)
+	for name, sender := range map[string]**azservicebus.Sender{RequestsQueue: &q.requests, NSGsQueue: &q.nsgs, NoticesQueue: &q.notices} {
+		if *sender, err = client.NewSender(name, nil); err != nil {
+			return nil, fmt.Errorf("sender for %s: %w", name, err)
+		}
 	}
 	return q, nil
 }
@@ -76,9 +76,40 @@ func New(c Config) (*Queue, error) {
 func (q *Queue) Close(ctx context.Context) error { return q.client.Close(ctx) }
 
 // Evaluate implements access.Queue.
-func (q *Queue) Evaluate(ctx context.Context, request string) error {
-	return send(ctx, q.requests, message(access.Nudge{Request: request}, request))
+func (q *Queue) Evaluate(ctx context.Context, request string, events int) error {
+	return send(ctx, q.requests, message(access.Nudge{Request: request}, request+"-"+strconv.Itoa(events)))
 }
+
+// EvaluateAt implements access.Queue.
+func (q *Queue) EvaluateAt(ctx context.Context, request string, at time.Time) error {
+	_, err := schedule(ctx, q.requests, message(access.Nudge{Request: request}, request+"-at-"+stamp(at)), at)
+	return err
+}
+
+// Signal implements access.Queue.
+func (q *Queue) Signal(ctx context.Context, key string) error {
+	return send(ctx, q.requests, message(access.Nudge{Signal: key}, key))
+}
+
+// Tell implements access.Queue.
+func (q *Queue) Tell(ctx context.Context, request string, events int) error {
+	return send(ctx, q.notices, notice(request, strconv.Itoa(events)))
+}
+
+// TellAt implements access.Queue.
+func (q *Queue) TellAt(ctx context.Context, request string, at time.Time) error {
+	_, err := schedule(ctx, q.notices, notice(request, "at-"+stamp(at)), at)
+	return err
+}
+
+func notice(request, what string) *azservicebus.Message {
+	if request == "" {
+		return message(access.Nudge{Ledger: true}, "ledger-"+what)
+	}
+	return message(access.Nudge{Request: request}, request+"-"+what)
+}
+
+func stamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
 // Enforce implements access.Queue.
 func (q *Queue) Enforce(ctx context.Context, id armid.ID, generation int64) error {
@@ -87,10 +118,13 @@ func (q *Queue) Enforce(ctx context.Context, id armid.ID, generation int64) erro
 
 // EnforceAt implements access.Queue.
 func (q *Queue) EnforceAt(ctx context.Context, id armid.ID, request string, at time.Time) (int64, error) {
+	return schedule(ctx, q.nsgs, forNSG(id, request+"-"+stamp(at)), at)
+}
+
+func schedule(ctx context.Context, s *azservicebus.Sender, m *azservicebus.Message, at time.Time) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendWithin)
 	defer cancel()
-	m := forNSG(id, request+"-"+strconv.FormatInt(at.Unix(), 10))
-	sequences, err := q.nsgs.ScheduleMessages(ctx, []*azservicebus.Message{m}, at, nil)
+	sequences, err := s.ScheduleMessages(ctx, []*azservicebus.Message{m}, at, nil)
 	if err != nil {
 		return 0, unavailable(err)
 	}

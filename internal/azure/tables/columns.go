@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
@@ -29,6 +30,9 @@ const (
 // row must be inserted or replaced: merged, it could keep parts of a longer
 // predecessor.
 func (c columns) setText(name, text string) error {
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%s is not UTF-8 and would come back different", name)
+	}
 	for n := 1; ; n++ {
 		if n > maxParts {
 			return fmt.Errorf("%w: %s has more than %d characters", access.ErrTooLarge, name, maxParts*partUnits)

@@ -14,6 +14,7 @@ import (
 
 	"jitgate/internal/access"
 	local "jitgate/internal/local/tables"
+	"jitgate/internal/policy"
 )
 
 var sentinels = []error{access.ErrNotFound, access.ErrExists, access.ErrUnavailable, access.ErrForbidden, errClash}
@@ -103,7 +104,13 @@ func TestMissingTables(t *testing.T) {
 	wantOnly(t, err, access.ErrUnavailable)
 	_, err = s.List(ctx, access.Query{})
 	wantOnly(t, err, access.ErrUnavailable)
-	_, err = s.Policy(ctx, vmID)
+	_, err = s.PoliciesAt(ctx, policy.Tenant)
+	wantOnly(t, err, access.ErrUnavailable)
+	_, err = s.AlertRules(ctx)
+	wantOnly(t, err, access.ErrUnavailable)
+	_, err = s.Ledger(ctx) // would read as "no lockdown is in force"
+	wantOnly(t, err, access.ErrUnavailable)
+	_, err = s.Signal(ctx, signalKey(1))
 	wantOnly(t, err, access.ErrUnavailable)
 	_, err = s.Touch(ctx, nsgID)
 	wantOnly(t, err, access.ErrUnavailable)

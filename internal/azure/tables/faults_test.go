@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -268,13 +269,7 @@ func TestSettleDiesHalfWay(t *testing.T) {
 		settlement.Enforced = generation
 		settlement.Closed = append(settlement.Closed, sampleGrant(n).Key())
 	}
-	var n atomic.Int64
-	a.SetFaults(func(op local.Op) *local.Fault {
-		if op.Kind == "transaction" && n.Add(1) > 1 {
-			return oops
-		}
-		return nil
-	}, nil)
+	dieAfter(a, 1)
 	if err := s.Settle(t.Context(), nsgID, settlement); !errors.Is(err, access.ErrUnavailable) {
 		t.Fatalf("error %v, want ErrUnavailable", err)
 	}
@@ -291,6 +286,17 @@ func TestSettleDiesHalfWay(t *testing.T) {
 	}
 }
 
+// dieAfter lets so many transactions through and no more.
+func dieAfter(a *account, most int64) {
+	var n atomic.Int64
+	a.SetFaults(func(op local.Op) *local.Fault {
+		if op.Kind == "transaction" && n.Add(1) > most {
+			return oops
+		}
+		return nil
+	}, nil)
+}
+
 // A request that was decided is not withdrawn: somebody was told that it counts.
 func TestWithdrawDecided(t *testing.T) {
 	s := newAccount(t).store(t)
@@ -302,4 +308,231 @@ func TestWithdrawDecided(t *testing.T) {
 		t.Fatalf("error %v, want one that is final", err)
 	}
 	wantEvents(t, s, 1, "made", "denied")
+}
+
+// What somebody did is counted once, although the answer to saving it is lost and the
+// SDK saves again. Only if somebody else saves in between nobody can tell.
+func TestHabitsAreCountedOnce(t *testing.T) {
+	for _, before := range []int{0, 1} {
+		a := newAccount(t)
+		s := a.store(t)
+		count := func() error {
+			return s.UpdateHabits(t.Context(), person, func(h *access.Habits) bool {
+				h.Denials = append(h.Denials, noon)
+				return true
+			})
+		}
+		for range before {
+			if err := count(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var n atomic.Int64
+		a.SetFaults(nil, func(op local.Op) *local.Fault {
+			if op.Kind == "transaction" && n.Add(1) == 1 {
+				return oops
+			}
+			return nil
+		})
+		if err := count(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.UpdateHabits(t.Context(), person, func(h *access.Habits) bool {
+			if len(h.Denials) != before+1 {
+				t.Errorf("%d denials are remembered, want %d", len(h.Denials), before+1)
+			}
+			return false
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A version is put and its answer lost; before the SDK repeats it somebody else puts
+// or removes. What he did stands, and our call tells of our own version.
+func TestVersionIsPutOnce(t *testing.T) {
+	for name, disturb := range map[string]func(*Store) error{
+		"put": func(s *Store) error {
+			_, err := s.PutPolicy(context.Background(), samplePolicy(3389), signed)
+			return err
+		},
+		"remove": func(s *Store) error {
+			return s.RemovePolicy(context.Background(), samplePolicy(22).Scope, samplePolicy(22).Key(), signed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			s, other := a.store(t), a.store(t)
+			loseAnswer(t, a, func() error { return disturb(other) })
+			p, err := s.PutPolicy(t.Context(), samplePolicy(22), signed)
+			if err != nil || p.Version != 1 || !p.Equal(samplePolicy(22)) {
+				t.Fatalf("version %d of %s, error %v", p.Version, p.Text, err)
+			}
+			if name == "put" {
+				wantPolicyVersions(t, s, "2", "1", "2 in force")
+			} else {
+				wantPolicyVersions(t, s, "2 removed", "1")
+			}
+		})
+	}
+	t.Run("removed and put again", func(t *testing.T) {
+		a := newAccount(t)
+		s, other := a.store(t), a.store(t)
+		putSamplePolicy(t, s)
+		loseAnswer(t, a, func() error {
+			_, err := other.PutPolicy(context.Background(), samplePolicy(3389), signed)
+			return err
+		})
+		if err := s.RemovePolicy(t.Context(), samplePolicy(22).Scope, samplePolicy(22).Key(), signed); err != nil {
+			t.Fatal(err)
+		}
+		wantPolicyVersions(t, s, "3", "2 removed", "1", "3 in force")
+	})
+}
+
+// loseAnswer has the next transaction carried out and reported as failed, after
+// somebody else did something.
+func loseAnswer(t *testing.T, a *account, disturb func() error) {
+	var n atomic.Int64
+	a.SetFaults(nil, func(op local.Op) *local.Fault {
+		if op.Kind != "transaction" || n.Add(1) != 1 {
+			return nil
+		}
+		if err := disturb(); err != nil {
+			t.Error(err)
+		}
+		return oops
+	})
+}
+
+// Something else happens to a grant between the two halves of extending it, and the
+// other way round. Whichever was first, the new end stands, unconfirmed, and a
+// closing grant is closing.
+func TestExtendAgainst(t *testing.T) {
+	longer := sampleGrant(1)
+	longer.ExpiresAt = noon.Add(2 * time.Hour)
+	putGrant := func(g access.Grant) func(*Store) error {
+		return func(s *Store) error {
+			_, _, err := s.PutGrants(context.Background(), nsgID, []access.Grant{g})
+			return err
+		}
+	}
+	closing, between := sampleGrant(1), longer
+	closing.Closing, between.ExpiresAt = true, noon.Add(90*time.Minute)
+	settle := func(settled access.Settlement) func(*Store) error {
+		return func(s *Store) error { return s.Settle(context.Background(), nsgID, settled) }
+	}
+	key := []string{sampleGrant(1).Key()}
+	for name, c := range map[string]struct {
+		other        func(*Store) error
+		last, first  string // what stands if the other is the last to be done, and the first
+		earlierStays bool   // the end that was there, if the other is the first
+	}{
+		"opened":         {other: settle(access.Settlement{Enforced: 1, Opened: key}), last: "1", first: "1"},
+		"closed":         {other: settle(access.Settlement{Enforced: 1, Closed: key}), last: "1", first: "1"},
+		"wake-up":        {other: func(s *Store) error { return s.SetWakeUp(context.Background(), nsgID, sample(1).ID, 5) }, last: "1 wakes 5", first: "1"},
+		"closing":        {other: putGrant(closing), last: "1 closing", first: "1 closing", earlierStays: true},
+		"a shorter one":  {other: putGrant(between), last: "1", first: "1"},
+		"the very same":  {other: putGrant(longer), last: "1", first: "1"},
+		"another's head": {other: func(s *Store) error { _, err := s.Touch(context.Background(), nsgID); return err }, last: "1", first: "1"},
+	} {
+		for _, first := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " first=", first), func(t *testing.T) {
+				a := newAccount(t)
+				s, other := a.store(t), a.store(t)
+				if err := putGrant(sampleGrant(1))(s); err != nil {
+					t.Fatal(err)
+				}
+				ours, theirs, want := putGrant(longer), c.other, c.first
+				if !first {
+					ours, theirs, want = c.other, putGrant(longer), c.last
+				}
+				blows := storm(t, a, "grants", 1, func() error { return theirs(other) })
+				if err := ours(s); err != nil {
+					t.Fatal(err)
+				}
+				if blows.Load() != 1 {
+					t.Errorf("%d clashes", blows.Load())
+				}
+				end := longer.ExpiresAt
+				if first && c.earlierStays {
+					end = sampleGrant(1).ExpiresAt
+				}
+				if b := wantBook(t, s, want); !b.Grants[0].ExpiresAt.Equal(end) || b.Generation < 2 || b.Generation == b.Enforced {
+					t.Errorf("book %+v", b)
+				}
+			})
+		}
+	}
+}
+
+// Told is noted between the two halves of a change and the other way round. Neither
+// loses what the other wrote, not even a request that is finished by then.
+func TestToldAgainstUpdate(t *testing.T) {
+	tell := func(s *Store) error {
+		return s.MarkTold(context.Background(), sample(1).ID, map[string]int{"teams": 1, "mail": 2})
+	}
+	tellLess := func(s *Store) error {
+		return s.MarkTold(context.Background(), sample(1).ID, map[string]int{"teams": 2, "mail": 1})
+	}
+	deny := func(s *Store) error { return undertakings[1].do(context.Background(), s) }
+	for name, c := range map[string]struct {
+		calls  [2]func(*Store) error
+		teams  int
+		events []string
+	}{
+		"told in between":    {[2]func(*Store) error{deny, tell}, 1, []string{"made", "denied"}},
+		"changed in between": {[2]func(*Store) error{tell, deny}, 1, []string{"made", "denied"}},
+		"told twice":         {[2]func(*Store) error{tell, tellLess}, 2, []string{"made"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			s, other := a.store(t), a.store(t)
+			insertSample(t, s)
+			blows := storm(t, a, "requests", 1, func() error { return c.calls[1](other) })
+			if err := c.calls[0](s); err != nil || blows.Load() != 1 {
+				t.Fatalf("error %v after %d clashes", err, blows.Load())
+			}
+			r, err := s.Request(t.Context(), sample(1).ID)
+			if want := (map[string]int{"teams": c.teams, "mail": 2}); err != nil || !maps.Equal(r.Told, want) {
+				t.Errorf("told %v, error %v; want %v", r.Told, err, want)
+			}
+			wantEvents(t, s, 1, c.events...)
+		})
+	}
+}
+
+// Two sweeps forget the same alerts: both come to an end, and nothing else goes.
+func TestForgetAgainstForget(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	putSignals(t, s, 120, 1)
+	all := noon.Add(119 * time.Minute)
+	blows := storm(t, a, "ledger", 1, func() error { return other.ForgetSignals(context.Background(), noon.Add(20*time.Minute)) })
+	if err := s.ForgetSignals(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	if blows.Load() != 1 {
+		t.Errorf("%d clashes", blows.Load())
+	}
+	wantSignals(t, s, "signal done 119", "signal 120", "done 119", "open 120")
+}
+
+// Settling and filing again meet: the alert is done, and stays known.
+func TestSettleSignalAgainst(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	putSignals(t, s, 0, 1)
+	storm(t, a, "ledger", 1, func() error { return other.SettleSignal(context.Background(), signalKey(0)) })
+	if err := s.SettleSignal(t.Context(), signalKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	wantSignals(t, s, "signal done 0", "done 0")
+
+	// Filed, its answer lost, and carried out before the SDK files it again: it is ours.
+	loseAnswer(t, a, func() error { return other.SettleSignal(context.Background(), signalKey(1)) })
+	if err := s.InsertSignal(t.Context(), sampleSignal(1)); err != nil {
+		t.Fatal(err)
+	}
+	wantSignals(t, s, "signal done 0", "signal done 1", "done 0", "done 1")
 }

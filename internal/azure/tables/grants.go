@@ -18,12 +18,16 @@ const (
 	grantPrefix = "grant-"
 )
 
+// extendedColumn holds the generation in which a grant was given a later end.
+const extendedColumn = "Extended"
+
 func grantRow(key string) string { return grantPrefix + key }
 
 // grantRecord is a grant with the row it was read from.
 type grantRecord struct {
-	row   row
-	grant access.Grant
+	row      row
+	grant    access.Grant
+	extended int64 // the generation that gave it a later end; 0 = none did
 }
 
 // Head implements [access.Store].
@@ -60,21 +64,21 @@ func (s *Store) bump(id armid.ID, stored row, h access.Head) (change, int64) {
 }
 
 // raise bumps the generation of an NSG in one transaction with the changes that
-// more asks for, and returns the new one. more is called after the head was read,
+// more asks for, and returns the new one. more is called with the generation before,
 // and again after a clash: whoever changes a row that it reads changes the head
-// too, or the row itself, and the transaction fails. Without a head (exists is
-// false) the NSG has no other rows either.
+// too, or the row itself, and the transaction fails. Generation 0 is that of an NSG
+// without a head, which has no other rows either.
 //
 // After a lost answer the generation may have been bumped twice: numbers can be
 // left out, but none is given twice.
-func (s *Store) raise(ctx context.Context, id armid.ID, what string, more func(exists bool) ([]change, error)) (int64, error) {
+func (s *Store) raise(ctx context.Context, id armid.ID, what string, more func(before int64) ([]change, error)) (int64, error) {
 	var generation int64
 	err := contend(ctx, what, func() error {
 		stored, h, err := s.head(ctx, id)
 		if err != nil && !errors.Is(err, access.ErrNotFound) {
 			return err
 		}
-		changes, err := more(stored.etag != "")
+		changes, err := more(h.Generation)
 		if err != nil {
 			return err
 		}
@@ -90,16 +94,18 @@ func (s *Store) raise(ctx context.Context, id armid.ID, what string, more func(e
 
 // Touch implements [access.Store].
 func (s *Store) Touch(ctx context.Context, id armid.ID) (int64, error) {
-	return s.raise(ctx, id, "the head of "+id.Name(), func(bool) ([]change, error) { return nil, nil })
+	return s.raise(ctx, id, "the head of "+id.Name(), func(int64) ([]change, error) { return nil, nil })
 }
 
-// PutGrants implements [access.Store].
+// PutGrants implements [access.Store]. A grant that gets a later end remembers in
+// which generation, so that a pass which has seen only the earlier end settles
+// nothing of it. One that is closing is never given another end.
 func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Grant) (int64, []access.Grant, error) {
 	var result []access.Grant
-	generation, err := s.raise(ctx, id, "the grants of "+id.Name(), func(exists bool) ([]change, error) {
+	generation, err := s.raise(ctx, id, "the grants of "+id.Name(), func(before int64) ([]change, error) {
 		var known map[string]grantRecord
 		var err error
-		if exists && len(grants) > 0 {
+		if before > 0 && len(grants) > 0 {
 			if known, err = s.grantsAmong(ctx, id, grants); err != nil {
 				return nil, err
 			}
@@ -122,6 +128,14 @@ func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Gran
 			case g.Closing && !old.grant.Closing:
 				old.grant.Closing = true
 				changes = append(changes, merge(old.row, columns{"Closing": true}))
+			case !g.Closing && !old.grant.Closing && g.ExpiresAt.After(old.grant.ExpiresAt):
+				old.grant.ExpiresAt, old.grant.Opened, old.grant.WakeUp = g.ExpiresAt.UTC(), false, 0
+				c, err := grantColumns(old.grant)
+				if err != nil {
+					return nil, fmt.Errorf("grant %s cannot be stored: %w", g.Key(), err)
+				}
+				c.setNumber(extendedColumn, before+1)
+				changes = append(changes, replace(old.row, c))
 			}
 			result[i] = old.grant
 		}
@@ -154,11 +168,15 @@ func (s *Store) grantRecords(ctx context.Context, filter string) ([]grantRecord,
 		if err != nil {
 			return nil, err
 		}
-		g, err := readGrant(found.columns)
+		r := grantRecord{row: found}
+		r.grant, err = readGrant(found.columns)
+		if _, ever := found.columns[extendedColumn]; ever && err == nil {
+			r.extended, err = found.columns.number(extendedColumn)
+		}
 		if err != nil {
 			return nil, unreadableRow(found, err)
 		}
-		out = append(out, grantRecord{found, g})
+		out = append(out, r)
 	}
 	return out, nil
 }

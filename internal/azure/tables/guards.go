@@ -23,8 +23,8 @@ func (s *Store) PutGuard(ctx context.Context, id armid.ID, g access.Guard) (int6
 	if err != nil {
 		return 0, fmt.Errorf("the guard of %s in %s cannot be stored: %w", g.VM, id, err)
 	}
-	return s.raise(ctx, id, "the guard of "+g.VM.Name()+" in "+id.Name(), func(exists bool) ([]change, error) {
-		if !exists {
+	return s.raise(ctx, id, "the guard of "+g.VM.Name()+" in "+id.Name(), func(before int64) ([]change, error) {
+		if before == 0 {
 			return []change{insert(id.Key(), key, c)}, nil
 		}
 		stored, err := s.grants.get(ctx, id.Key(), key)

@@ -11,9 +11,9 @@ import (
 	"jitgate/internal/audit"
 )
 
-// journal keeps subjects of one kind (requests, protections): for each one row that
-// says how it stands, and one for each event of its record. Both are always saved
-// together.
+// journal keeps subjects of one kind (requests, protections, the ledger): for each
+// one row that says how it stands, and one for each event of its record. Both are
+// always saved together.
 type journal[T any] struct {
 	table
 	store func(*T) (columns, error)
@@ -29,12 +29,15 @@ type place struct {
 	partition string
 	row       string // key of the row that says how it stands
 	events    string // what the keys of its events begin with, and no other keys do
+	digits    int    // of the number that follows, so that key order is the order of the record
 }
 
 const eventPrefix = "event-"
 
-// event is the key of an event's row; key order is the order of the record.
-func (at place) event(sequence int) string { return fmt.Sprintf("%s%06d", at.events, sequence) }
+// event is the key of an event's row.
+func (at place) event(sequence int) string {
+	return fmt.Sprintf("%s%0*d", at.events, at.digits, sequence)
+}
 
 // read returns a subject with its row.
 func (j journal[T]) read(ctx context.Context, at place) (row, T, error) {
@@ -117,10 +120,7 @@ func (j journal[T]) changes(at place, stored row, subject T, events []audit.Even
 	}
 	mark := uuid.NewString()
 	c[markColumn] = mark
-	changes := []change{insert(at.partition, at.row, c)}
-	if stored.etag != "" {
-		changes[0] = replace(stored, c)
-	}
+	changes := []change{insertOrReplace(at.partition, at.row, stored, c)}
 	for i, e := range events {
 		e.Sequence = first + i
 		c, err := eventColumns(e)
@@ -135,24 +135,33 @@ func (j journal[T]) changes(at place, stored row, subject T, events []audit.Even
 
 // markColumn holds a random value for each save. The SDK repeats a write whose
 // answer was lost, and the repeat then clashes with the first: the mark tells this
-// from a clash with somebody else. It is looked for in the first event of the
-// save, which nobody changes later, unlike the subject's row.
+// from a clash with somebody else.
 const markColumn = "Save"
 
 // wrote reports whether the rows of a save that clashed are in the table after all.
-func (j journal[T]) wrote(ctx context.Context, save []change) (bool, error) {
+// The mark is looked for in the second row of the save, an event or a version, which
+// nobody changes later, unlike the first.
+func (t table) wrote(ctx context.Context, save []change) (bool, error) {
 	proof := save[min(1, len(save)-1)]
-	found, err := j.get(ctx, proof.pk, proof.rk)
+	found, err := t.get(ctx, proof.pk, proof.rk)
 	if errors.Is(err, access.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil && found.columns[markColumn] == proof.columns[markColumn], err
 }
 
-// events reads the record of a subject in order; one that does not exist has none.
-func (t table) events(ctx context.Context, at place) ([]audit.Event, error) {
+// events reads the record of a subject in order, from the event behind after, at
+// most limit of them (0 = all); one that does not exist has none.
+func (t table) events(ctx context.Context, at place, after, limit int) ([]audit.Event, error) {
+	first, page := at.events, pageSize
+	if after > 0 {
+		first = at.event(after + 1)
+	}
+	if limit > 0 {
+		page = min(limit, pageSize)
+	}
 	var events []audit.Event
-	for found, err := range t.rows(ctx, starting(at.partition, at.events), pageSize) {
+	for found, err := range t.rows(ctx, both(is("PartitionKey", at.partition), from("RowKey", first), below("RowKey", past(at.events))), page) {
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +169,9 @@ func (t table) events(ctx context.Context, at place) ([]audit.Event, error) {
 		if err != nil {
 			return nil, unreadable(fmt.Sprintf("%s of %s", found.rk, at.name), err)
 		}
-		events = append(events, e)
+		if events = append(events, e); len(events) == limit {
+			break
+		}
 	}
 	return events, nil
 }

@@ -2,7 +2,6 @@ package tables
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -211,65 +210,17 @@ func TestBookDuringPut(t *testing.T) {
 	}
 }
 
-// Every version stays, with who, when and the text as written.
-func TestPolicyVersionsStay(t *testing.T) {
-	s := newAccount(t).store(t)
-	for i, port := range []int{22, 3389} {
-		if _, err := s.PutPolicy(t.Context(), samplePolicy(port), person, noon.Add(time.Duration(i)*time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, port := range []int{22, 3389} {
-		found, err := s.policies.get(t.Context(), vmID.Key(), fmt.Sprintf("v-%06d", i+1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := found.columns.time("At")
-		if err != nil || !at.Equal(noon.Add(time.Duration(i)*time.Hour)) {
-			t.Errorf("version %d is of %v, error %v", i+1, at, err)
-		}
-		who := access.Person{Tenant: found.columns.text("ByTenant"), Object: found.columns.text("ByObject"), Name: found.columns.text("ByName")}
-		if who != person || found.columns.text("Text") != samplePolicy(port).Text {
-			t.Errorf("version %d is by %+v:\n%s", i+1, who, found.columns.text("Text"))
-		}
-	}
-}
-
-// A policy that cannot be read closes its scope, and is mended by another one.
-func TestUnreadablePolicy(t *testing.T) {
-	s := newAccount(t).store(t)
-	putSamplePolicy(t, s)
-	stored, err := s.policies.get(t.Context(), vmID.Key(), currentRow)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.policies.write(t.Context(), merge(stored, columns{"Text": "apiVersion: jitgate/v99"})); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Policy(t.Context(), vmID); err == nil || errors.Is(err, access.ErrNotFound) || errors.Is(err, access.ErrUnavailable) {
-		t.Errorf("error %v, want one that is final", err)
-	}
-	if _, err := s.ListPolicies(t.Context()); err == nil {
-		t.Error("the list leaves the policy out")
-	}
-	p, err := s.PutPolicy(t.Context(), samplePolicy(22), person, noon)
-	if err != nil || p.Version != 2 {
-		t.Errorf("version %d, error %v; want 2", p.Version, err)
-	}
-	if p, err = s.Policy(t.Context(), vmID); err != nil || p.Version != 2 {
-		t.Errorf("version %d, error %v; want 2", p.Version, err)
-	}
-}
-
 // Rows that somebody broke by hand are reported, not taken for missing or empty.
 func TestUnreadableRows(t *testing.T) {
 	s := newAccount(t).store(t)
 	insertSample(t, s)
 	putSamples(t, s)
 	putSampleGuard(t, s)
-	if err := errors.Join(protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made)); err != nil {
+	if err := errors.Join(protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made), lockSample(t.Context(), s, "lock"),
+		s.InsertSignal(t.Context(), sampleSignal(1)), deny(t.Context(), s)); err != nil {
 		t.Fatal(err)
 	}
+	told := map[string]int{"teams": 1}
 	settle := access.Settlement{Guarded: map[string]int{sampleGuard(1).Key(): 1}}
 	book := func() error { _, err := s.Book(t.Context(), nsgID); return err }
 	books := func() error { return s.Books(t.Context(), func(access.Book) error { return nil }) }
@@ -281,6 +232,23 @@ func TestUnreadableRows(t *testing.T) {
 		{s.requests.table, sample(1).ID, requestRow, []func() error{
 			func() error { _, err := s.Request(t.Context(), sample(1).ID); return err },
 			func() error { return undertakings[1].do(t.Context(), s) },
+			func() error { return s.MarkTold(t.Context(), sample(1).ID, told) },
+		}},
+		{s.ledger.table, ledgerPartition, ledgerRow, []func() error{
+			func() error { _, err := s.Ledger(t.Context()); return err },
+			func() error { return lockSample(t.Context(), s, "lock") },
+			func() error { return s.MarkLedgerTold(t.Context(), told) },
+		}},
+		{s.ledger.table, ledgerPartition, ledgerPlace.event(1), []func() error{
+			func() error { _, err := s.LedgerEvents(t.Context(), 0, 0); return err },
+		}},
+		{s.ledger.table, peoplePartition, "t-1:o-1", []func() error{func() error { return deny(t.Context(), s) }}},
+		{s.ledger.table, alertsPartition, openSignal + signalKey(1), []func() error{
+			func() error { return s.OpenSignals(t.Context(), func(access.Signal) error { return nil }) },
+		}},
+		{s.ledger.table, alertsPartition, signalKey(1), []func() error{
+			func() error { _, err := s.Signal(t.Context(), signalKey(1)); return err },
+			func() error { return s.SettleSignal(t.Context(), signalKey(1)) },
 		}},
 		{s.requests.table, sample(1).ID, requestPlace(sample(1).ID).event(1), []func() error{
 			func() error { _, err := s.Events(t.Context(), sample(1).ID); return err },
@@ -310,7 +278,7 @@ func TestUnreadableRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.table.write(t.Context(), merge(stored, columns{"Body": "{", "Generation": "many", "Revision": "many"})); err != nil {
+		if err := c.table.write(t.Context(), merge(stored, columns{"Body": "{", toldColumn: "{", "Generation": "many", "Revision": "many", extendedColumn: "many"})); err != nil {
 			t.Fatal(err)
 		}
 		for i, read := range c.reads {

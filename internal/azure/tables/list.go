@@ -90,7 +90,7 @@ func (s *Store) List(ctx context.Context, q access.Query) (access.Page, error) {
 // however long the history.
 func indexFor(q access.Query) (string, error) {
 	switch {
-	case q.Unfinished || q.State != "" && !q.State.Ended():
+	case q.Unfinished || q.ReviewDue || q.State != "" && !q.State.Ended():
 		return openPrefix, nil
 	case !q.VM.IsZero():
 		return vmPrefix(q.VM), nil

@@ -42,7 +42,7 @@ func (s *Store) Note(ctx context.Context, id armid.ID, events []audit.Event) err
 
 // Notes implements [access.Store].
 func (s *Store) Notes(ctx context.Context, id armid.ID) ([]audit.Event, error) {
-	events, err := s.nsgs.events(ctx, place{name: id.String(), partition: id.Key(), events: eventPrefix})
+	events, err := s.nsgs.events(ctx, place{name: id.String(), partition: id.Key(), events: eventPrefix}, 0, 0)
 	for i := range events {
 		events[i].Sequence = i + 1
 	}

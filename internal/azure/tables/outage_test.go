@@ -59,6 +59,20 @@ var undertakings = []undertaking{
 		},
 	},
 	{
+		name:    "MarkTold",
+		prepare: insertSample,
+		do: func(ctx context.Context, s *Store) error {
+			return s.MarkTold(ctx, sample(1).ID, map[string]int{"teams": 1})
+		},
+		done: func(t *testing.T, s *Store) {
+			r, err := s.Request(t.Context(), sample(1).ID)
+			if err != nil || len(r.Told) != 1 || r.Told["teams"] != 1 {
+				t.Errorf("told %v, error %v", r.Told, err)
+			}
+			wantEvents(t, s, 1, "made")
+		},
+	},
+	{
 		name:    "WithdrawRequest",
 		prepare: insertSample,
 		do:      func(ctx context.Context, s *Store) error { return s.WithdrawRequest(ctx, sample(1).ID) },
@@ -83,6 +97,31 @@ var undertakings = []undertaking{
 			b := wantBook(t, s, "1 closing", "2", "3")
 			if b.Generation == b.Enforced {
 				t.Error("nothing tells that the NSG has to be looked at")
+			}
+		},
+	},
+	{
+		name: "PutGrants with a later end",
+		prepare: func(t *testing.T, s *Store) {
+			putSamples(t, s)
+			if err := errors.Join(s.SetWakeUp(t.Context(), nsgID, sample(1).ID, 5),
+				s.Settle(t.Context(), nsgID, access.Settlement{Enforced: 1, Opened: []string{sampleGrant(1).Key(), sampleGrant(2).Key()}})); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do: func(ctx context.Context, s *Store) error {
+			longer := sampleGrant(1)
+			longer.ExpiresAt = noon.Add(2 * time.Hour)
+			_, now, err := s.PutGrants(ctx, nsgID, []access.Grant{longer})
+			if err == nil && !now[0].ExpiresAt.Equal(longer.ExpiresAt) {
+				err = fmt.Errorf("grant %+v", now[0])
+			}
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			b := wantBook(t, s, "1", "2 wakes 5 opened")
+			if b.Generation == b.Enforced || !b.Grants[0].ExpiresAt.Equal(noon.Add(2*time.Hour)) {
+				t.Errorf("book %+v", b)
 			}
 		},
 	},
@@ -221,20 +260,127 @@ var undertakings = []undertaking{
 		},
 	},
 	{
+		name: "UpdateLedger that creates",
+		do:   func(ctx context.Context, s *Store) error { return lockSample(ctx, s, "one") },
+		done: func(t *testing.T, s *Store) { wantLocked(t, s, nil, "one") },
+	},
+	{
+		name:    "UpdateLedger",
+		prepare: putLedger,
+		do:      func(ctx context.Context, s *Store) error { return lockSample(ctx, s, "two") },
+		done:    func(t *testing.T, s *Store) { wantLocked(t, s, nil, "one", "two") },
+	},
+	{
+		name:    "MarkLedgerTold",
+		prepare: putLedger,
+		do: func(ctx context.Context, s *Store) error {
+			return s.MarkLedgerTold(ctx, map[string]int{"teams": 1})
+		},
+		done: func(t *testing.T, s *Store) { wantLocked(t, s, map[string]int{"teams": 1}, "one") },
+	},
+	{
+		name: "UpdateHabits",
+		do:   deny,
+		done: func(t *testing.T, s *Store) {
+			if err := s.UpdateHabits(t.Context(), person, func(h *access.Habits) bool {
+				if len(h.Denials) != 1 {
+					t.Errorf("%d denials are remembered", len(h.Denials))
+				}
+				return false
+			}); err != nil {
+				t.Error(err)
+			}
+		},
+	},
+	{
+		name:  "InsertSignal",
+		do:    func(ctx context.Context, s *Store) error { return s.InsertSignal(ctx, sampleSignal(1)) },
+		done:  func(t *testing.T, s *Store) { wantSignals(t, s, "signal 1", "open 1") },
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrExists) },
+	},
+	{
+		name:    "SettleSignal",
+		prepare: func(t *testing.T, s *Store) { putSignals(t, s, 0, 2) },
+		do:      func(ctx context.Context, s *Store) error { return s.SettleSignal(ctx, signalKey(1)) },
+		done: func(t *testing.T, s *Store) {
+			wantSignals(t, s, "signal 0", "signal done 1", "done 1", "open 0")
+		},
+	},
+	{
+		name:    "ForgetSignals",
+		prepare: func(t *testing.T, s *Store) { putSignals(t, s, 3, 1) },
+		do:      func(ctx context.Context, s *Store) error { return s.ForgetSignals(ctx, noon.Add(2*time.Minute)) },
+		done: func(t *testing.T, s *Store) {
+			wantSignals(t, s, "signal done 2", "signal 3", "done 2", "open 3")
+		},
+	},
+	{
 		name: "PutPolicy",
 		do: func(ctx context.Context, s *Store) error {
-			p, err := s.PutPolicy(ctx, samplePolicy(22), person, noon)
+			p, err := s.PutPolicy(ctx, samplePolicy(22), signed)
 			if err == nil && p.Version != 1 {
 				err = fmt.Errorf("version %d", p.Version)
 			}
 			return err
 		},
+		done: func(t *testing.T, s *Store) { wantPolicyVersions(t, s, "1", "1 in force") },
+	},
+	{
+		name:    "RemovePolicy",
+		prepare: putSamplePolicy,
+		do: func(ctx context.Context, s *Store) error {
+			return s.RemovePolicy(ctx, samplePolicy(22).Scope, samplePolicy(22).Key(), signed)
+		},
+		done:  func(t *testing.T, s *Store) { wantPolicyVersions(t, s, "2 removed", "1") },
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrNotFound) },
+	},
+	{
+		name:    "PutPolicy after its removal",
+		prepare: removeSamplePolicy,
+		do: func(ctx context.Context, s *Store) error {
+			p, err := s.PutPolicy(ctx, samplePolicy(22), signed)
+			if err == nil && p.Version != 3 {
+				err = fmt.Errorf("version %d", p.Version)
+			}
+			return err
+		},
+		done: func(t *testing.T, s *Store) { wantPolicyVersions(t, s, "3", "2 removed", "1", "3 in force") },
+	},
+	{
+		name: "PutAlertRules",
+		do: func(ctx context.Context, s *Store) error {
+			r, err := s.PutAlertRules(ctx, "rules", signed)
+			if err == nil && r.Version != 1 {
+				err = fmt.Errorf("version %d", r.Version)
+			}
+			return err
+		},
 		done: func(t *testing.T, s *Store) {
-			list, err := s.ListPolicies(t.Context())
-			if err != nil || len(list) != 1 || list[0].Version != 1 {
-				t.Errorf("policies %v, error %v", list, err)
+			if r, err := s.AlertRules(t.Context()); err != nil || r.Version != 1 || r.Signature != signed {
+				t.Errorf("alert rules %+v, error %v", r, err)
 			}
 		},
+	},
+	{
+		name: "Propose",
+		prepare: func(t *testing.T, s *Store) {
+			if err := s.Propose(t.Context(), sampleProposal(1)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do:   func(ctx context.Context, s *Store) error { return s.Propose(ctx, sampleProposal(2)) },
+		done: func(t *testing.T, s *Store) { wantProposals(t, s, sampleProposal(2)) },
+	},
+	{
+		name: "DropProposal",
+		prepare: func(t *testing.T, s *Store) {
+			if err := s.Propose(t.Context(), sampleProposal(1)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do:    func(ctx context.Context, s *Store) error { return s.DropProposal(ctx, sampleProposal(1).ID) },
+		done:  func(t *testing.T, s *Store) { wantProposals(t, s) },
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrNotFound) },
 	},
 	{
 		name: "Reads",
@@ -243,7 +389,10 @@ var undertakings = []undertaking{
 			putSamples(t, s)
 			putSampleGuard(t, s)
 			putSamplePolicy(t, s)
-			if err := errors.Join(protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made)); err != nil {
+			putLedger(t, s)
+			putSignals(t, s, 1, 1)
+			_, err := s.PutAlertRules(t.Context(), "rules", signed)
+			if err := errors.Join(err, protectSample(t.Context(), s, 1), s.Note(t.Context(), nsgID, made), s.Propose(t.Context(), sampleProposal(1))); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -254,7 +403,7 @@ var undertakings = []undertaking{
 			_, err4 := s.Book(ctx, nsgID)
 			books := 0
 			err5 := s.Books(ctx, func(access.Book) error { books++; return nil })
-			_, err6 := s.Policy(ctx, samplePolicy(22).Scope.ID())
+			at, err6 := s.PoliciesAt(ctx, samplePolicy(22).Scope)
 			list, err7 := s.ListPolicies(ctx)
 			_, err8 := s.Protection(ctx, vmID)
 			machines := 0
@@ -262,13 +411,38 @@ var undertakings = []undertaking{
 			record, err10 := s.ProtectionEvents(ctx, vmID)
 			notes, err11 := s.Notes(ctx, nsgID)
 			err = errors.Join(err, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11)
-			if err == nil && (len(page.Requests) != 1 || books != 1 || len(list) != 1 || machines != 1 || len(record) != 1 || len(notes) != 1) {
+			versions, err2 := s.PolicyVersions(ctx, samplePolicy(22).Scope, samplePolicy(22).Key())
+			_, err3 = s.AlertRules(ctx)
+			proposals, err4 := s.Proposals(ctx)
+			ledger, err5 := s.Ledger(ctx)
+			told, err6 := s.LedgerEvents(ctx, 0, 1)
+			_, err7 = s.Signal(ctx, signalKey(0))
+			signals := 0
+			err8 = s.OpenSignals(ctx, func(access.Signal) error { signals++; return nil })
+			err = errors.Join(err, err2, err3, err4, err5, err6, err7, err8)
+			if err == nil && (len(page.Requests) != 1 || books != 1 || len(at) != 1 || len(list) != 1 || machines != 1 || len(record) != 1 || len(notes) != 1 ||
+				len(versions) != 1 || len(proposals) != 1 || ledger.Events != 1 || len(told) != 1 || signals != 1) {
 				err = errors.New("something is missing")
 			}
 			return err
 		},
 		done: func(*testing.T, *Store) {},
 	},
+}
+
+func putLedger(t *testing.T, s *Store) {
+	t.Helper()
+	if err := lockSample(t.Context(), s, "one"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removeSamplePolicy(t *testing.T, s *Store) {
+	t.Helper()
+	putSamplePolicy(t, s)
+	if err := s.RemovePolicy(t.Context(), samplePolicy(22).Scope, samplePolicy(22).Key(), signed); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // begin opens a store prepared for u.

@@ -7,87 +7,39 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"jitgate/internal/access"
-	"jitgate/internal/armid"
 	"jitgate/internal/policy"
 )
 
-const currentRow = "current"
+// All policies of one scope share a partition, and those in force are neighbours in
+// it: a decision reads one short range for each scope above the machine.
+const currentPrefix = "current-"
 
-func versionRow(version int) string { return fmt.Sprintf("v-%06d", version) }
-
-// Policy implements [access.Policies]. A document that cannot be read is an error
-// and not ErrNotFound: a wider policy further up must not step in for it.
-func (s *Store) Policy(ctx context.Context, scope armid.ID) (policy.Policy, error) {
-	stored, err := s.policies.get(ctx, scope.Key(), currentRow)
-	if err != nil {
-		return policy.Policy{}, err
-	}
-	p, err := readPolicy(stored.columns)
-	if err != nil {
-		return policy.Policy{}, unreadable("the policy of "+scope.String(), err)
-	}
-	return p, nil
+func policyShelf(scope policy.Scope, key string) shelf {
+	return shelf{name: "the policy of " + scope.String(), partition: scope.Key(), current: currentPrefix + key, versions: "v-" + key + "-"}
 }
 
-// PutPolicy implements [access.Policies]. The row of the version and the row in
-// force are one transaction, so no decision names a version that is not kept. A
-// repeat after a lost answer finds its own document in force and changes nothing.
-func (s *Store) PutPolicy(ctx context.Context, doc policy.Document, by access.Person, at time.Time) (policy.Policy, error) {
-	var result policy.Policy
-	err := contend(ctx, "the policy of "+doc.Scope.String(), func() error {
-		stored, version, err := s.inForce(ctx, doc.Scope)
-		if err != nil {
-			return err
-		}
-		// One that cannot be read any more is replaced: that is how it gets mended.
-		current, err := readPolicy(stored.columns)
-		if err == nil && current.Equal(doc) {
-			result = current
-			return nil
-		}
-		c, err := policyColumns(policy.New(doc, version+1), by, at)
-		if err != nil {
-			return fmt.Errorf("the policy of %s cannot be stored: %w", doc.Scope, err)
-		}
-		if result, err = readPolicy(c); err != nil { // better now than once it is in force
-			return fmt.Errorf("the policy of %s cannot be stored: %w", doc.Scope, err)
-		}
-		put := insert(doc.Scope.Key(), currentRow, c)
-		if stored.etag != "" {
-			put = replace(stored, c)
-		}
-		return s.policies.swap(ctx, put, insert(doc.Scope.Key(), versionRow(version+1), c))
-	})
-	if err != nil {
-		return policy.Policy{}, err
-	}
-	return result, nil
+// PoliciesAt implements [access.Policies].
+func (s *Store) PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error) {
+	return s.readPolicies(ctx, starting(scope.Key(), currentPrefix))
 }
 
-// inForce reads the row in force and its version; the zero row and 0 when there
-// is none.
-func (s *Store) inForce(ctx context.Context, scope policy.Scope) (row, int, error) {
-	stored, err := s.policies.get(ctx, scope.Key(), currentRow)
-	if errors.Is(err, access.ErrNotFound) {
-		return row{}, 0, nil
-	}
-	if err != nil {
-		return row{}, 0, err
-	}
-	version, err := stored.columns.number("Version")
-	if err != nil {
-		return row{}, 0, fmt.Errorf("the policy of %s as stored: %w", scope, err)
-	}
-	return stored, int(version), nil
-}
-
-// ListPolicies implements [access.Policies].
+// ListPolicies implements [access.Policies]. It reads the whole table, versions and
+// all, on the service's side; only rows in force come over.
 func (s *Store) ListPolicies(ctx context.Context) ([]policy.Policy, error) {
+	out, err := s.readPolicies(ctx, both(from("RowKey", currentPrefix), below("RowKey", past(currentPrefix))))
+	slices.SortFunc(out, func(a, b policy.Policy) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Scope.String()), strings.ToLower(b.Scope.String())), cmp.Compare(a.Key(), b.Key()))
+	})
+	return out, err
+}
+
+// readPolicies fails as a whole when one cannot be read: a wider policy must not step
+// in for it, and a guardrail must not be left out.
+func (s *Store) readPolicies(ctx context.Context, filter string) ([]policy.Policy, error) {
 	var out []policy.Policy
-	for found, err := range s.policies.rows(ctx, is("RowKey", currentRow), pageSize) {
+	for found, err := range s.policies.rows(ctx, filter, pageSize) {
 		if err != nil {
 			return nil, err
 		}
@@ -97,8 +49,89 @@ func (s *Store) ListPolicies(ctx context.Context) ([]policy.Policy, error) {
 		}
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b policy.Policy) int {
-		return cmp.Compare(strings.ToLower(a.Scope.String()), strings.ToLower(b.Scope.String()))
-	})
 	return out, nil
+}
+
+// PutPolicy implements [access.Policies]. One in force that cannot be read any more is
+// replaced: that is how it gets mended.
+func (s *Store) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (policy.Policy, error) {
+	known := func(c columns) bool {
+		current, err := readPolicy(c)
+		return err == nil && current.Equal(doc)
+	}
+	write := func(version int) (columns, error) {
+		c, err := policyColumns(policy.New(doc, version), sign)
+		if err != nil {
+			return nil, err
+		}
+		// Better now than once it is in force.
+		switch p, err := readPolicy(c); {
+		case err != nil:
+			return nil, err
+		case !p.Equal(doc):
+			return nil, errors.New("its text says something else than the document")
+		}
+		return c, nil
+	}
+	c, err := s.policies.putVersion(ctx, policyShelf(doc.Scope, doc.Key()), known, write)
+	if err != nil {
+		return policy.Policy{}, err
+	}
+	return readPolicy(c)
+}
+
+// RemovePolicy implements [access.Policies]. One that cannot be read can be removed.
+func (s *Store) RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign access.Signature) error {
+	if !hexForm.MatchString(key) {
+		return fmt.Errorf("policy %.64q: %w", key, access.ErrNotFound)
+	}
+	return s.policies.endVersion(ctx, policyShelf(scope, key), sign)
+}
+
+// PolicyVersions implements [access.Policies].
+func (s *Store) PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]access.PolicyVersion, error) {
+	if !hexForm.MatchString(key) {
+		return nil, nil
+	}
+	at := policyShelf(scope, key)
+	var out []access.PolicyVersion
+	for found, err := range s.policies.rows(ctx, starting(at.partition, at.versions), pageSize) {
+		if err != nil {
+			return nil, err
+		}
+		v, err := readVersion(found.columns)
+		if err != nil {
+			return nil, unreadable(at.name, err)
+		}
+		out = append(out, v)
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// rulesShelf is the alert rules' own partition.
+var rulesShelf = shelf{name: "the alert rules", partition: access.AlertRulesKey, current: "current", versions: "v-"}
+
+// AlertRules implements [access.Policies].
+func (s *Store) AlertRules(ctx context.Context) (access.AlertRules, error) {
+	stored, err := s.policies.get(ctx, rulesShelf.partition, rulesShelf.current)
+	if err != nil {
+		return access.AlertRules{}, err
+	}
+	r, err := readRules(stored.columns)
+	if err != nil {
+		return access.AlertRules{}, unreadable(rulesShelf.name, err)
+	}
+	return r, nil
+}
+
+// PutAlertRules implements [access.Policies].
+func (s *Store) PutAlertRules(ctx context.Context, text string, sign access.Signature) (access.AlertRules, error) {
+	known := func(c columns) bool { return c.text("Text") == text }
+	write := func(version int) (columns, error) { return rulesColumns(text, version, sign) }
+	c, err := s.policies.putVersion(ctx, rulesShelf, known, write)
+	if err != nil {
+		return access.AlertRules{}, err
+	}
+	return readRules(c)
 }

@@ -33,7 +33,7 @@ func protectionsIn(t table) journal[access.Protection] {
 // the start of another.
 func machinePlace(vm armid.ID) place {
 	return place{name: "the protection of " + vm.String(), partition: machinesPartition,
-		row: protectionPrefix + vm.Key(), events: eventPrefix + vm.Key() + "-"}
+		row: protectionPrefix + vm.Key(), events: eventPrefix + vm.Key() + "-", digits: 6}
 }
 
 // Protection implements [access.Store].
@@ -68,5 +68,5 @@ func (s *Store) Protections(ctx context.Context, f func(access.Protection) error
 
 // ProtectionEvents implements [access.Store].
 func (s *Store) ProtectionEvents(ctx context.Context, vm armid.ID) ([]audit.Event, error) {
-	return s.machines.events(ctx, machinePlace(vm))
+	return s.machines.events(ctx, machinePlace(vm), 0, 0)
 }

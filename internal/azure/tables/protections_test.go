@@ -18,18 +18,20 @@ import (
 type recorder struct {
 	policy.Transporter
 	filters []string
+	tops    []string
 }
 
 func (r *recorder) Do(req *http.Request) (*http.Response, error) {
 	if filter := req.URL.Query().Get("$filter"); filter != "" {
 		r.filters = append(r.filters, filter)
+		r.tops = append(r.tops, req.URL.Query().Get("$top"))
 	}
 	return r.Transporter.Do(req)
 }
 
-// A machine and its record are one transaction, and reading all machines is one
-// range that holds no event: records only ever grow.
-func TestRowsOfMachines(t *testing.T) {
+// recorded opens a store whose queries are noted.
+func recorded(t *testing.T) (*account, *recorder, *Store) {
+	t.Helper()
 	a := newAccount(t)
 	rec := &recorder{Transporter: a.http.Client()}
 	s, err := New(Config{ConnectionString: a.connection, Transport: rec})
@@ -39,6 +41,13 @@ func TestRowsOfMachines(t *testing.T) {
 	if err := s.EnsureTables(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return a, rec, s
+}
+
+// A machine and its record are one transaction, and reading all machines is one
+// range that holds no event: records only ever grow.
+func TestRowsOfMachines(t *testing.T) {
+	a, rec, s := recorded(t)
 	before := a.Counts()["transaction"]
 	if err := errors.Join(protectSample(t.Context(), s, 1), protectSample(t.Context(), s, 2)); err != nil {
 		t.Fatal(err)

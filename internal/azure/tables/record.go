@@ -1,7 +1,6 @@
 package tables
 
 import (
-	"encoding/json"
 	"net/netip"
 	"time"
 
@@ -12,20 +11,10 @@ import (
 	"jitgate/internal/policy"
 )
 
-// The types below are the stored form. They repeat the domain's structs on
-// purpose: renaming a field there must not make what is stored unreadable.
-
-type requestBody struct {
-	ID            string        `json:"id"`
-	Requester     personBody    `json:"requester"`
-	Source        netip.Prefix  `json:"source"`
-	Duration      time.Duration `json:"durationNanoseconds"`
-	Justification string        `json:"justification"`
-	CreatedAt     time.Time     `json:"createdAt"`
-	Fingerprint   string        `json:"fingerprint"`
-	Targets       []targetBody  `json:"targets"`
-	Events        int           `json:"events"`
-}
+// The types here and in the other files named record are the stored form. They repeat
+// the domain's structs on purpose: renaming a field there must not make what is stored
+// unreadable. A field that came later is left out when it is zero, and read as zero
+// where it is missing.
 
 type personBody struct {
 	Tenant string `json:"tenant"`
@@ -33,56 +22,14 @@ type personBody struct {
 	Name   string `json:"name"`
 }
 
-type targetBody struct {
-	VM             armid.ID      `json:"vm"`
-	Ports          []portBody    `json:"ports"`
-	State          string        `json:"state"`
-	Ending         string        `json:"ending,omitempty"`
-	ReasonCode     string        `json:"reasonCode,omitempty"`
-	ReasonSentence string        `json:"reasonSentence,omitempty"`
-	Warning        reasonBody    `json:"warning,omitzero"`
-	Policy         string        `json:"policy,omitempty"`
-	ExpiresAt      time.Time     `json:"expiresAt,omitzero"`
-	OpenedAt       time.Time     `json:"openedAt,omitzero"`
-	EndedAt        time.Time     `json:"endedAt,omitzero"`
-	Ways           []wayBody     `json:"ways,omitempty"`
-	Openings       []openingBody `json:"openings,omitempty"`
-}
-
 type reasonBody struct {
 	Code     string `json:"code"`
 	Sentence string `json:"sentence"`
 }
 
-// wayBody is a network interface of the target.
-type wayBody struct {
-	ID        armid.ID       `json:"id"`
-	Addresses []netip.Addr   `json:"addresses"`
-	NSGs      []armid.ID     `json:"nsgs"`
-	Public    bool           `json:"public"`
-	Firewall  bool           `json:"firewall"`
-	Network   []netip.Prefix `json:"network,omitempty"`
-	ASGs      []string       `json:"asgs,omitempty"`
-}
-
 type portBody struct {
 	Number   uint16 `json:"port"`
 	Protocol string `json:"protocol"`
-}
-
-type openingBody struct {
-	NSG       armid.ID     `json:"nsg"`
-	Addresses []netip.Addr `json:"addresses"`
-	Rules     []ruleBody   `json:"rules"`
-	Open      bool         `json:"open"`
-	Closed    bool         `json:"closed"`
-	Stuck     bool         `json:"stuck"`
-}
-
-type ruleBody struct {
-	Name     string   `json:"name"`
-	Protocol string   `json:"protocol"`
-	Ports    []uint16 `json:"ports"`
 }
 
 type eventBody struct {
@@ -98,8 +45,8 @@ type eventBody struct {
 	Text     string    `json:"text"`
 }
 
-// grantBody is the part of a grant that never changes. Opened, Closing and WakeUp
-// are columns of their own, so that each is changed without writing the others.
+// grantBody is the part of a grant that only a later end changes. Opened, Closing and
+// WakeUp are columns of their own, so that each is changed without writing the others.
 type grantBody struct {
 	Request   string       `json:"request"`
 	Target    int          `json:"target"`
@@ -110,67 +57,6 @@ type grantBody struct {
 	Protocol  string       `json:"protocol"`
 	Ports     []uint16     `json:"ports"`
 	ExpiresAt time.Time    `json:"expiresAt"`
-}
-
-// requestColumns is the request row. The columns beside the body are for people
-// who look at the table; nothing reads them back.
-func requestColumns(r *access.Request) (columns, error) {
-	body := requestBody{
-		ID: r.ID, Requester: personBody(r.Requester), Source: r.Source, Duration: r.Duration,
-		Justification: r.Justification, CreatedAt: r.CreatedAt.UTC(), Fingerprint: r.Fingerprint, Events: r.Events,
-		Targets: convert(r.Targets, storeTarget),
-	}
-	c := columns{"State": string(r.State()), "Requester": r.Requester.Name}
-	c.setTime("CreatedAt", r.CreatedAt)
-	return c, c.setBody(body)
-}
-
-func storeTarget(t access.Target) targetBody {
-	return targetBody{
-		VM: t.VM, State: string(t.State), Ending: string(t.Ending), Policy: t.Policy,
-		ReasonCode: string(t.Reason.Code), ReasonSentence: t.Reason.Sentence, Warning: storeReason(t.Warning),
-		ExpiresAt: t.ExpiresAt.UTC(), OpenedAt: t.OpenedAt.UTC(), EndedAt: t.EndedAt.UTC(),
-		Ports: convert(t.Ports, func(p policy.Port) portBody { return portBody{p.Number, string(p.Protocol)} }),
-		Ways: convert(t.Ways, func(i access.Interface) wayBody {
-			return wayBody{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
-		}),
-		Openings: convert(t.Openings, func(o access.Opening) openingBody {
-			return openingBody{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed, Stuck: o.Stuck,
-				Rules: convert(o.Rules, func(r access.PlannedRule) ruleBody { return ruleBody{r.Name, string(r.Protocol), r.Ports} })}
-		}),
-	}
-}
-
-func readRequest(c columns) (access.Request, error) {
-	var b requestBody
-	if err := c.body(&b); err != nil {
-		return access.Request{}, err
-	}
-	return access.Request{
-		ID: b.ID, Requester: access.Person(b.Requester), Source: b.Source, Duration: b.Duration,
-		Justification: b.Justification, CreatedAt: b.CreatedAt, Fingerprint: b.Fingerprint, Events: b.Events,
-		Targets: convert(b.Targets, loadTarget),
-	}, nil
-}
-
-func loadTarget(t targetBody) access.Target {
-	return access.Target{
-		VM: t.VM, State: access.State(t.State), Ending: access.State(t.Ending), Policy: t.Policy,
-		Reason: access.Reason{Code: access.Code(t.ReasonCode), Sentence: t.ReasonSentence}, Warning: loadReason(t.Warning),
-		ExpiresAt: t.ExpiresAt, OpenedAt: t.OpenedAt, EndedAt: t.EndedAt,
-		Ports: convert(t.Ports, func(p portBody) policy.Port {
-			return policy.Port{Number: p.Number, Protocol: policy.Protocol(p.Protocol)}
-		}),
-		Ways: convert(t.Ways, func(i wayBody) access.Interface {
-			return access.Interface{ID: i.ID, Addresses: i.Addresses, NSGs: i.NSGs, Public: i.Public, Firewall: i.Firewall, Network: i.Network, ASGs: i.ASGs}
-		}),
-		Openings: convert(t.Openings, func(o openingBody) access.Opening {
-			return access.Opening{NSG: o.NSG, Addresses: o.Addresses, Open: o.Open, Closed: o.Closed, Stuck: o.Stuck,
-				Rules: convert(o.Rules, func(r ruleBody) access.PlannedRule {
-					return access.PlannedRule{Name: r.Name, Protocol: nsg.Protocol(r.Protocol), Ports: r.Ports}
-				})}
-		}),
-	}
 }
 
 func storeReason(r access.Reason) reasonBody { return reasonBody{string(r.Code), r.Sentence} }
@@ -242,34 +128,9 @@ func readHead(c columns) (h access.Head, err error) {
 	return h, err
 }
 
-// policyColumns keeps the text as it was handed in, which is what people want to
-// see again and what Parse reads; a document that never was text is kept as its
-// canonical JSON.
-func policyColumns(p policy.Policy, by access.Person, at time.Time) (columns, error) {
-	text := p.Text
-	if text == "" {
-		data, err := json.Marshal(p.Document)
-		if err != nil {
-			return nil, err
-		}
-		text = string(data)
-	}
-	c := columns{"Scope": p.Scope.String(), "Hash": p.Hash, "ByTenant": by.Tenant, "ByObject": by.Object, "ByName": by.Name}
-	c.setNumber("Version", int64(p.Version))
-	c.setTime("At", at)
-	return c, c.setText("Text", text)
-}
-
-func readPolicy(c columns) (policy.Policy, error) {
-	version, err := c.number("Version")
-	if err != nil {
-		return policy.Policy{}, err
-	}
-	document, err := policy.Parse([]byte(c.text("Text")))
-	if err != nil {
-		return policy.Policy{}, err
-	}
-	return policy.New(document, int(version)), nil
+func storePort(p policy.Port) portBody { return portBody{p.Number, string(p.Protocol)} }
+func loadPort(p portBody) policy.Port {
+	return policy.Port{Number: p.Number, Protocol: policy.Protocol(p.Protocol)}
 }
 
 // convert maps a slice and keeps nil nil.

@@ -17,9 +17,11 @@ import (
 	"pgregory.net/rapid"
 
 	"jitgate/internal/access"
+	"jitgate/internal/alert"
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
+	"jitgate/internal/policy"
 )
 
 // What is in customers' tables today must be readable tomorrow. If this test fails,
@@ -67,6 +69,122 @@ func TestStoredForm(t *testing.T) {
 
 	wantColumns(t, headColumns(access.Head{NSG: nsgID, Generation: 3, Enforced: 2, NextDue: noon}),
 		`{"NSG":"`+nsgID.String()+`","Generation":"3","Enforced":"2","NextDue":"2026-03-01T12:00:00Z","ChangedAt":""}`)
+}
+
+// The fields that came with approvals, extensions, notices and workflows.
+func TestStoredFormOfDecisions(t *testing.T) {
+	standing := access.Standing{Roles: []string{"r"}, Groups: []string{"g"}, GroupsIncomplete: true, Application: true}
+	wantStanding := `{"roles":["r"],"groups":["g"],"groupsIncomplete":true,"application":true}`
+	wantPerson := `{"tenant":"t-1","object":"o-1","name":"alice@example.com"}`
+	r := sample(1)
+	r.Standing, r.BreakGlass, r.DecideBy, r.Extensions = standing, true, noon.Add(time.Hour), 2
+	r.Votes = []access.Vote{{By: access.Actor{Person: person, Standing: standing}, Via: person, Agrees: true, Comment: "yes", At: noon}, {}}
+	r.Review = &access.Review{DueAt: noon, Overdue: true, By: person, Comment: "fine", ClosedAt: noon.Add(1)}
+	r.Callbacks = []access.Callback{{ID: "c", Sealed: "s", Events: access.Results, At: noon, Done: true}}
+	r.Told = map[string]int{"teams": 3, "mail": 1}
+	target := &r.Targets[0]
+	target.State, target.Reminded, target.Tags = access.AwaitingApproval, true, map[string]string{"env": "prod"}
+	target.Unmet = access.Refusals{{Code: access.LockedDown, Field: "f", Sentence: "No.", Policy: "p", Passes: "w"}, {Code: access.NoApprover, Sentence: "None."}}
+	target.Approval = &policy.Approval{Approvers: []policy.Principals{{Roles: []string{"r"}, Groups: []string{"g"}, Users: []string{"u"}, Applications: []string{"a"}}, {}},
+		Quorum: 2, Within: time.Hour, Policies: []string{"p"}}
+	target.Openings = []access.Opening{{NSG: nsgID, Open: true, Until: noon}}
+	c, err := requestColumns(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"CreatedAt":"2026-03-01T12:01:00Z","Requester":"alice@example.com","State":"AwaitingApproval","Told":"{\"mail\":1,\"teams\":3}","Body":
+		{"id":"00000000-0000-7000-8000-000000000001","requester":`+wantPerson+`,"standing":`+wantStanding+`,
+		"source":"203.0.113.7/32","durationNanoseconds":3600000000000,"justification":"","createdAt":"2026-03-01T12:01:00Z","fingerprint":"f00d",
+		"targets":[{"vm":"`+vmID.String()+`","ports":[{"port":22,"protocol":"TCP"}],"state":"AwaitingApproval","reminded":true,"tags":{"env":"prod"},
+			"unmet":[{"code":"locked_down","field":"f","sentence":"No.","policy":"p","passes":"w"},{"code":"no_approver","sentence":"None."}],
+			"approval":{"approvers":[{"roles":["r"],"groups":["g"],"users":["u"],"applications":["a"]},{}],"quorum":2,"withinNanoseconds":3600000000000,"policies":["p"]},
+			"openings":[{"nsg":"`+nsgID.String()+`","addresses":null,"rules":null,"open":true,"until":"2026-03-01T12:00:00Z","closed":false,"stuck":false}]}],
+		"breakGlass":true,"decideBy":"2026-03-01T13:00:00Z","extensions":2,
+		"votes":[{"by":`+wantPerson+`,"standing":`+wantStanding+`,"via":`+wantPerson+`,"agrees":true,"comment":"yes","at":"2026-03-01T12:00:00Z"},
+			{"by":{"tenant":"","object":"","name":""},"agrees":false,"at":"0001-01-01T00:00:00Z"}],
+		"review":{"dueAt":"2026-03-01T12:00:00Z","overdue":true,"by":`+wantPerson+`,"comment":"fine","closedAt":"2026-03-01T12:00:00.000000001Z"},
+		"callbacks":[{"id":"c","sealed":"s","events":["granted","denied","expired"],"at":"2026-03-01T12:00:00Z","done":true}],
+		"events":1}}`)
+}
+
+// A request from before these fields reads as one that has none of it.
+func TestOlderRequest(t *testing.T) {
+	c := columns{}
+	if err := c.setText("Body", `{"id":"00000000-0000-7000-8000-000000000001","requester":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},
+		"source":"203.0.113.7/32","durationNanoseconds":3600000000000,"justification":"","createdAt":"2026-03-01T12:01:00Z","fingerprint":"f00d",
+		"targets":[{"vm":"`+vmID.String()+`","ports":[{"port":22,"protocol":"TCP"}],"state":"Active",
+			"openings":[{"nsg":"`+nsgID.String()+`","addresses":["10.0.0.4"],"rules":[{"name":"rule","protocol":"Tcp","ports":[22]}],"open":true,"closed":false,"stuck":false}]}],
+		"events":1}`); err != nil {
+		t.Fatal(err)
+	}
+	want := sample(1)
+	want.Targets[0].State = access.Active
+	want.Targets[0].Openings = []access.Opening{{NSG: nsgID, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.4")}, Open: true,
+		Rules: []access.PlannedRule{{Name: "rule", Protocol: nsg.TCP, Ports: []uint16{22}}}}}
+	got, err := readRequest(c)
+	wantSame(t, want, got, err)
+}
+
+func TestStoredFormOfLedger(t *testing.T) {
+	ports := []policy.Port{{Number: 22, Protocol: policy.TCP}}
+	wantPorts := `[{"port":22,"protocol":"TCP"}]`
+	l := access.Ledger{
+		Lockdowns: []access.Lockdown{
+			{ID: "l", User: "u", Scope: policy.ScopeOf(vmID), Until: noon, Alert: "a", By: person, Reason: "why", At: noon},
+			{ID: "m", Scope: policy.Tenant, At: noon},
+		},
+		PreApprovals: []access.PreApproval{{Alert: "a", Rule: "r", Group: "g", Machines: []armid.ID{vmID}, Ports: ports, Until: noon}},
+		Told:         map[string]int{"teams": 3}, Events: 4,
+	}
+	c, err := ledgerColumns(&l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"Told":"{\"teams\":3}","Body":{"lockdowns":[
+		{"id":"l","user":"u","scope":"`+vmID.String()+`","until":"2026-03-01T12:00:00Z","alert":"a","by":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},"reason":"why","at":"2026-03-01T12:00:00Z"},
+		{"id":"m","scope":"tenant","by":{"tenant":"","object":"","name":""},"at":"2026-03-01T12:00:00Z"}],
+		"preApprovals":[{"alert":"a","rule":"r","group":"g","machines":["`+vmID.String()+`"],"ports":`+wantPorts+`,"until":"2026-03-01T12:00:00Z"}],"events":4}}`)
+
+	c, err = habitsColumns(&access.Habits{Denials: []time.Time{noon}, Sources: []access.Sighting{{Source: netip.MustParsePrefix("10.0.0.0/8"), Last: noon}},
+		Approved: []access.Approving{{Requester: "o", At: noon}}, Warned: map[string]time.Time{"k": noon}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"Body":{"denials":["2026-03-01T12:00:00Z"],"sources":[{"source":"10.0.0.0/8","last":"2026-03-01T12:00:00Z"}],
+		"approved":[{"requester":"o","at":"2026-03-01T12:00:00Z"}],"warned":{"k":"2026-03-01T12:00:00Z"}}}`)
+
+	c, err = signalColumns(access.Signal{Key: "k", Alert: "a", Rule: "r", Rules: "v", ReceivedAt: noon, Done: true, Action: alert.Action{
+		Rule: "r", Machines: []armid.ID{vmID}, Revoke: true, Unlock: true, Lockdown: &alert.Lock{For: time.Hour, Until: noon, UntilResolved: true},
+		PreApproval: &alert.PreApproval{Group: "g", For: time.Hour, Ports: ports}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"Alert":"a","Done":true,"ReceivedAt":"2026-03-01T12:00:00Z","Body":{"key":"k","alert":"a","rule":"r","rules":"v","receivedAt":"2026-03-01T12:00:00Z",
+		"action":{"rule":"r","machines":["`+vmID.String()+`"],"revoke":true,"unlock":true,
+			"lockdown":{"forNanoseconds":3600000000000,"until":"2026-03-01T12:00:00Z","untilResolved":true},
+			"preApproval":{"group":"g","forNanoseconds":3600000000000,"ports":`+wantPorts+`}}}}`)
+}
+
+func TestStoredFormOfPolicies(t *testing.T) {
+	doc := samplePolicy(22)
+	wantSigned := `"ByTenant":"t-1","ByObject":"o-1","ByName":"alice@example.com","ApproverTenant":"t-1","ApproverObject":"o-2","ApproverName":"bob@example.com","At":"2026-03-01T12:00:00Z"`
+	c, err := policyColumns(policy.New(doc, 3), signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(doc.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"Scope":"`+vmID.String()+`","Version":"3","Hash":"`+doc.Digest()+`",`+wantSigned+`,"Text":`+string(text)+`}`)
+	if c, err = rulesColumns("rules", 3, signed); err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"Version":"3","Hash":"6c621d1a05138a7888d37d9269a9da8e2e11e4aced2f6cfd24b05ab1b9e61bb0",`+wantSigned+`,"Text":"rules"}`)
+	if c, err = proposalColumns(access.Proposal{ID: "i", Key: "k", Text: "rules", Remove: true, By: person, At: noon}); err != nil {
+		t.Fatal(err)
+	}
+	wantColumns(t, c, `{"ID":"i","Key":"k","Remove":true,"ByTenant":"t-1","ByObject":"o-1","ByName":"alice@example.com","At":"2026-03-01T12:00:00Z","Text":"rules"}`)
 }
 
 func TestStoredFormOfProtection(t *testing.T) {
@@ -177,6 +295,57 @@ func TestNothingIsLost(t *testing.T) {
 	fill(t, reflect.ValueOf(&h).Elem())
 	head, err := readHead(headColumns(h))
 	wantSame(t, h, head, err)
+
+	var l access.Ledger
+	fill(t, reflect.ValueOf(&l).Elem())
+	if c, err = ledgerColumns(&l); err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := readLedger(c)
+	wantSame(t, l, ledger, err)
+
+	var habits access.Habits
+	fill(t, reflect.ValueOf(&habits).Elem())
+	if c, err = habitsColumns(&habits); err != nil {
+		t.Fatal(err)
+	}
+	remembered, err := readHabits(c)
+	wantSame(t, habits, remembered, err)
+
+	var a access.Signal
+	fill(t, reflect.ValueOf(&a).Elem())
+	if c, err = signalColumns(a); err != nil {
+		t.Fatal(err)
+	}
+	signal, err := readSignal(c)
+	wantSame(t, a, signal, err)
+
+	var proposed access.Proposal
+	fill(t, reflect.ValueOf(&proposed).Elem())
+	if c, err = proposalColumns(proposed); err != nil {
+		t.Fatal(err)
+	}
+	proposal, err := readProposal(c)
+	wantSame(t, proposed, proposal, err)
+
+	var given access.AlertRules
+	fill(t, reflect.ValueOf(&given).Elem())
+	given.Hash = textHash(given.Text)
+	if c, err = rulesColumns(given.Text, given.Version, given.Signature); err != nil {
+		t.Fatal(err)
+	}
+	rules, err := readRules(c)
+	wantSame(t, given, rules, err)
+
+	version := access.PolicyVersion{Policy: policy.New(samplePolicy(22), 42), Removed: true}
+	fill(t, reflect.ValueOf(&version.Signature).Elem())
+	if c, err = policyColumns(version.Policy, version.Signature); err != nil {
+		t.Fatal(err)
+	}
+	c["Removed"] = true
+	kept, err := readVersion(c)
+	wantSame(t, version, kept, err)
+	wantSame(t, version.Text, kept.Text, nil)
 }
 
 func wantSame[T any](t *testing.T, want, got T, err error) {
@@ -205,6 +374,16 @@ func fill(t *testing.T, v reflect.Value) {
 	switch {
 	case v.Type() == reflect.TypeOf(nsgID):
 		v.Set(reflect.ValueOf(nsgID))
+	case v.Type() == reflect.TypeOf(policy.Tenant):
+		v.Set(reflect.ValueOf(policy.ScopeOf(vmID)))
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem())
+	case v.Kind() == reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		value := reflect.New(v.Type().Elem()).Elem()
+		fill(t, value)
+		v.SetMapIndex(reflect.ValueOf("key"), value)
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			fill(t, v.Field(i))

@@ -18,6 +18,7 @@ func requestsIn(t table) journal[access.Request] {
 		count: func(r *access.Request) *int { return &r.Events },
 		keep: func(edited, stored access.Request) access.Request {
 			edited.ID, edited.CreatedAt = stored.ID, stored.CreatedAt // keys and index are made of them
+			edited.Told = stored.Told                                 // MarkTold's to say
 			return edited
 		},
 	}
@@ -30,7 +31,7 @@ var idForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 // requestPlace gives each request a partition of its own: they come by the
 // thousand, and nobody reads a range of them.
 func requestPlace(id string) place {
-	return place{name: "request " + id, partition: id, row: requestRow, events: eventPrefix}
+	return place{name: "request " + id, partition: id, row: requestRow, events: eventPrefix, digits: 6}
 }
 
 // InsertRequest implements [access.Store]. The index rows go first: one without a
@@ -91,6 +92,14 @@ func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.
 	return result, err
 }
 
+// MarkTold implements [access.Store].
+func (s *Store) MarkTold(ctx context.Context, id string, told map[string]int) error {
+	if !idForm.MatchString(id) {
+		return noSuchRequest(id)
+	}
+	return s.requests.markTold(ctx, requestPlace(id), told)
+}
+
 // WithdrawRequest implements [access.Store]. Withdrawing a request that is gone is
 // no error. One that was decided meanwhile, because the same caller's repeat had
 // it evaluated, was accepted after all: it stays, and an error says so.
@@ -136,5 +145,5 @@ func (s *Store) Events(ctx context.Context, id string) ([]audit.Event, error) {
 	if !idForm.MatchString(id) {
 		return nil, nil
 	}
-	return s.requests.events(ctx, requestPlace(id))
+	return s.requests.events(ctx, requestPlace(id), 0, 0)
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"jitgate/internal/access"
+	"jitgate/internal/alert"
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
@@ -22,6 +24,7 @@ import (
 var (
 	noon   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	person = access.Person{Tenant: "t-1", Object: "o-1", Name: "alice@example.com"}
+	signed = access.Signature{By: person, Approver: access.Person{Tenant: "t-1", Object: "o-2", Name: "bob@example.com"}, At: noon}
 	group  = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg"
 	nsgID  = armid.MustParse(group + "/providers/Microsoft.Network/networkSecurityGroups/nsg")
 	nicID  = armid.MustParse(group + "/providers/Microsoft.Network/networkInterfaces/nic")
@@ -74,6 +77,151 @@ func protectSample(ctx context.Context, s *Store, revision int) error {
 	return err
 }
 
+// lockSample adds a lockdown to the ledger, unless it is there.
+func lockSample(ctx context.Context, s *Store, id string) error {
+	_, err := s.UpdateLedger(ctx, func(l *access.Ledger) ([]audit.Event, error) {
+		if slices.ContainsFunc(l.Lockdowns, func(d access.Lockdown) bool { return d.ID == id }) {
+			return nil, nil
+		}
+		l.Lockdowns = append(l.Lockdowns, access.Lockdown{ID: id, Scope: policy.Tenant, By: person, At: noon})
+		return []audit.Event{{Text: id}}, nil
+	})
+	return err
+}
+
+func wantLocked(t *testing.T, s *Store, told map[string]int, ids ...string) {
+	t.Helper()
+	l, err := s.Ledger(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range l.Lockdowns {
+		got = append(got, d.ID)
+	}
+	if d := cmp.Diff(ids, got) + cmp.Diff(told, l.Told, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("lockdowns and told (-want +got):\n%s", d)
+	}
+	record, err := s.LedgerEvents(t.Context(), 0, 0)
+	wantRecord(t, record, err, ids...)
+}
+
+// deny remembers one more denial, unless there is one.
+func deny(ctx context.Context, s *Store) error {
+	return s.UpdateHabits(ctx, person, func(h *access.Habits) bool {
+		if len(h.Denials) > 0 {
+			return false
+		}
+		h.Denials = append(h.Denials, noon)
+		return true
+	})
+}
+
+func signalKey(n int) string { return fmt.Sprintf("%064x", n) }
+
+// sampleSignal n was received n minutes after noon.
+func sampleSignal(n int) access.Signal {
+	return access.Signal{Key: signalKey(n), Alert: "alert", Rules: "alert-rules version 1", ReceivedAt: noon.Add(time.Duration(n) * time.Minute),
+		Action: alert.Action{Machines: []armid.ID{vmID}, Revoke: true}}
+}
+
+// putSignals files signals of which the first ones are done.
+func putSignals(t *testing.T, s *Store, done, open int) {
+	t.Helper()
+	for n := range done + open {
+		signal := sampleSignal(n)
+		signal.Done = n < done
+		if err := s.InsertSignal(t.Context(), signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantSignals describes all rows of alerts by what they are and their number, and
+// holds them against what the calls say.
+func wantSignals(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	var got, open []string
+	for found, err := range s.ledger.rows(t.Context(), is("PartitionKey", alertsPartition), pageSize) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := found.rk[len(found.rk)-64:]
+		n, err := strconv.ParseUint(key, 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, _, _ := strings.Cut(found.rk, "-")
+		if found.rk == key {
+			kind = "signal"
+			switch signal, err := s.Signal(t.Context(), key); {
+			case err != nil:
+				t.Fatal(err)
+			case signal.Done:
+				kind = "signal done"
+			default:
+				open = append(open, key)
+			}
+		}
+		got = append(got, fmt.Sprint(kind, " ", n))
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("rows (-want +got):\n%s", d)
+	}
+	var listed []string
+	if err := s.OpenSignals(t.Context(), func(signal access.Signal) error { listed = append(listed, signal.Key); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(open, listed); d != "" {
+		t.Fatalf("open signals (-want +got):\n%s", d)
+	}
+}
+
+func wantPolicyVersions(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	doc := samplePolicy(22)
+	versions, err := s.PolicyVersions(t.Context(), doc.Scope, doc.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inForce, err := s.PoliciesAt(t.Context(), doc.Scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range versions {
+		text := fmt.Sprint(v.Version)
+		if v.Removed {
+			text += " removed"
+		}
+		if v.Signature != signed {
+			t.Errorf("version %d is signed %+v", v.Version, v.Signature)
+		}
+		got = append(got, text)
+	}
+	for _, p := range inForce {
+		got = append(got, fmt.Sprint(p.Version, " in force"))
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("versions (-want +got):\n%s", d)
+	}
+}
+
+func sampleProposal(n int) access.Proposal {
+	return access.Proposal{ID: sample(n).ID, Key: samplePolicy(22).Key(), Text: "text", By: person, At: noon}
+}
+
+func wantProposals(t *testing.T, s *Store, want ...access.Proposal) {
+	t.Helper()
+	got, err := s.Proposals(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatalf("proposals (-want +got):\n%s", d)
+	}
+}
+
 func samplePolicy(port int) policy.Document {
 	d, err := policy.Parse(fmt.Appendf(nil, "# why\napiVersion: jitgate/v1\nscope: %s\nports: [{port: %d, protocol: TCP}]\nsources: [{range: 203.0.113.0/24, widest: 32}]\n", vmID, port))
 	if err != nil {
@@ -98,7 +246,7 @@ func putSamples(t *testing.T, s *Store) {
 
 func putSamplePolicy(t *testing.T, s *Store) {
 	t.Helper()
-	if _, err := s.PutPolicy(t.Context(), samplePolicy(22), person, noon); err != nil {
+	if _, err := s.PutPolicy(t.Context(), samplePolicy(22), signed); err != nil {
 		t.Fatal(err)
 	}
 }

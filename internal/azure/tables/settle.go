@@ -26,6 +26,13 @@ import (
 // refuses to remove is not counted in the new NextDue, and only the old one, which
 // lies in the past, keeps the sweep coming back to it.
 //
+// A grant that was extended since the book was read is named by its key like any
+// other, but what was confirmed of it is its earlier end. Taken for its present one,
+// it would not be confirmed again and the rule would go on bearing the wrong time; so
+// nothing of it is settled, and the pass that its generation calls for does it. An
+// Enforced of 0 does not say which book was read, and then this holds for every grant
+// that ever was extended: it is confirmed again once the NSG matches.
+//
 // More changes than one transaction takes are spread over several, with the head
 // in the last: dying in between leaves the NSG unsettled, and settling again skips
 // what is done.
@@ -76,6 +83,9 @@ func (s *Store) settleGrants(ctx context.Context, id armid.ID, settled access.Se
 	}
 	var changes []change
 	for _, r := range records {
+		if r.extended > settled.Enforced {
+			continue
+		}
 		switch key := r.grant.Key(); {
 		case closed[key]:
 			changes = append(changes, remove(r.row))

@@ -106,6 +106,15 @@ func replace(r row, c columns) change {
 	return change{kind: aztables.TransactionTypeUpdateReplace, pk: r.pk, rk: r.rk, etag: &r.etag, columns: c}
 }
 
+// insertOrReplace is insert when stored, the row as it was read, is none, and replace
+// when it is one.
+func insertOrReplace(pk, rk string, stored row, c columns) change {
+	if stored.etag == "" {
+		return insert(pk, rk, c)
+	}
+	return replace(stored, c)
+}
+
 // merge writes some columns of a row that was read and keeps the others.
 func merge(r row, c columns) change {
 	return change{kind: aztables.TransactionTypeUpdateMerge, pk: r.pk, rk: r.rk, etag: &r.etag, columns: c}

@@ -1,16 +1,21 @@
-// Package tables keeps requests, grants, protections and policies in Azure Table
-// Storage. It owns the layout of rows and the rules that make several processes
+// Package tables keeps requests, grants, protections, the ledger, alerts and policies
+// in Azure Table Storage. It owns the layout of rows and the rules that make several processes
 // safe on them: what belongs together is one entity-group transaction, every change
 // of an existing row carries the ETag it was read with, and a write whose answer
 // got lost is recognised instead of repeated.
 //
-//	table     partition   rows
-//	requests  request id  request, event-000001…
-//	machines  machines    protection-<VM key>, event-<VM key>-000001…
-//	nsgs      NSG key     event-<time-ordered UUID>…
-//	grants    NSG key     grant-<key>, guard-<VM key>, nsg (the head)
-//	policies  scope key   current, v-000012
-//	lookups   requests    all|<newest first>|<id>, requester:<tenant>:<object>|…, vm:<key>|…, open|…
+//	table     partition    rows
+//	requests  request id   request, event-000001…
+//	machines  machines     protection-<VM key>, event-<VM key>-000001…
+//	nsgs      NSG key      event-<time-ordered UUID>…
+//	grants    NSG key      grant-<key>, guard-<VM key>, nsg (the head)
+//	ledger    ledger       ledger, event-000000000001…
+//	          people       <tenant>:<object>
+//	          alerts       <key>, open-<key>, done-<received>-<key>
+//	policies  scope key    current-<document key>, v-<document key>-000012
+//	          alert-rules  current, v-000012
+//	          proposals    <document key>, alert-rules
+//	lookups   requests     all|<newest first>|<id>, requester:<tenant>:<object>|…, vm:<key>|…, open|…
 //
 // It refuses to create tables by the way ([Store.EnsureTables] is a step of its
 // own, so that a misspelt prefix is noticed) and to interpret what it stores.
@@ -47,11 +52,12 @@ type Config struct {
 	Now              func() time.Time       // for [access.Head].ChangedAt; nil = time.Now
 }
 
-// Store implements [access.Store] and [access.Policies]. It is safe for
-// concurrent use.
+// Store implements [access.Store], [access.LedgerStore] and [access.Policies]. It is
+// safe for concurrent use.
 type Store struct {
 	requests                        journal[access.Request]
 	machines                        journal[access.Protection]
+	ledger                          journal[access.Ledger]
 	nsgs, grants, policies, lookups table
 
 	now func() time.Time
@@ -59,8 +65,9 @@ type Store struct {
 }
 
 var (
-	_ access.Store    = (*Store)(nil)
-	_ access.Policies = (*Store)(nil)
+	_ access.Store       = (*Store)(nil)
+	_ access.LedgerStore = (*Store)(nil)
+	_ access.Policies    = (*Store)(nil)
 )
 
 // storageScope is the audience of Table Storage in every Azure cloud (aztables
@@ -78,7 +85,7 @@ func New(c Config) (*Store, error) {
 	}
 	open := func(name string) table { return table{service.NewClient(c.Prefix + name), c.Prefix + name} }
 	s := &Store{
-		requests: requestsIn(open("requests")), machines: protectionsIn(open("machines")),
+		requests: requestsIn(open("requests")), machines: protectionsIn(open("machines")), ledger: ledgerIn(open("ledger")),
 		nsgs: open("nsgs"), grants: open("grants"), policies: open("policies"), lookups: open("lookups"),
 		now: c.Now, log: c.Log,
 	}
@@ -92,7 +99,7 @@ func New(c Config) (*Store, error) {
 }
 
 func (s *Store) tables() []table {
-	return []table{s.requests.table, s.machines.table, s.nsgs, s.grants, s.policies, s.lookups}
+	return []table{s.requests.table, s.machines.table, s.ledger.table, s.nsgs, s.grants, s.policies, s.lookups}
 }
 
 // EnsureTables creates the tables that are missing. Running it again, or from

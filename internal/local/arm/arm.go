@@ -10,9 +10,10 @@
 // It is never kinder than Azure. What Azure refuses is refused with Azure's
 // status and code; where no source tells what Azure does, the stricter reading is
 // taken and the comment says UNVERIFIED. It does not enforce ARM's request quotas
-// (order a 429 with [Server.FailNext]), role assignments, resource locks or security
-// admin rules, and no client of it can create anything but security groups and
-// rules; what else happens to an estate, tests do by hooks such as [Server.AttachGroup].
+// (order a 429 with [Server.FailNext]), role assignments (it lists them), resource
+// locks or security admin rules, and no client of it can create anything but security
+// groups and rules; what else happens to an estate, tests do by hooks such as
+// [Server.AttachGroup] and [Server.Assign].
 package arm
 
 import (

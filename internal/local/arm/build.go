@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -26,6 +28,7 @@ func build(t Topology) (*world, error) {
 		subscriptions: map[string]*subscription{}, groups: map[string]*resource{}, machines: map[string]*machine{},
 		interfaces: map[string]*nic{}, networks: map[string]*vnet{}, subnets: map[string]*subnet{},
 		publicIPs: map[string]*publicIP{}, asgs: map[string]*resource{}, nsgs: map[string]*nsg{},
+		assignments: map[string]*roleAssignment{}, members: map[string][]string{},
 	}}
 	// References may point to a later resource group, so kinds are read in the
 	// order in which they refer to each other, over the whole file.
@@ -44,6 +47,16 @@ func build(t Topology) (*world, error) {
 					return nil, err
 				}
 			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.Groups)) {
+		if err := b.w.setGroup(id, t.Groups[id]); err != nil {
+			return nil, &entryError{"$.groups", err}
+		}
+	}
+	for i, a := range t.RoleAssignments {
+		if err := b.w.assign(a); err != nil {
+			return nil, &entryError{fmt.Sprintf("$.roleAssignments[%d]", i), err}
 		}
 	}
 	return b.w, nil

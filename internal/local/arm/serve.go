@@ -50,6 +50,8 @@ const (
 	compute = "/providers/microsoft.compute"
 	oneNSG  = inGroup + network + "/networksecuritygroups/*"
 	oneRule = oneNSG + "/securityrules/*"
+
+	assignments = "/providers/microsoft.authorization/roleassignments"
 )
 
 // routes maps a method and a path with its names starred out to what serves it.
@@ -89,6 +91,10 @@ var routes = map[string]route{
 	"GET " + oneRule:                   {"rule.get", (*Server).getRule},
 	"PUT " + oneRule:                   {"rule.put", (*Server).putRule},
 	"DELETE " + oneRule:                {"rule.delete", (*Server).deleteRule},
+
+	"GET /subscriptions/*" + assignments:                            {"roleassignment.list", (*Server).listRoleAssignments},
+	"GET " + inGroup + assignments:                                  {"roleassignment.list", (*Server).listRoleAssignments},
+	"GET " + inGroup + compute + "/virtualmachines/*" + assignments: {"roleassignment.list", (*Server).listRoleAssignments},
 
 	"GET /subscriptions/*" + network + "/locations/*/operations/*":       {"operation.get", (*Server).getOperation},
 	"GET /subscriptions/*" + compute + "/locations/*/operations/*":       {"operation.get", (*Server).getOperation},
@@ -281,7 +287,11 @@ func (s *Server) page(c *call, keys []string, after func(last string) int, rende
 	body := map[string]any{"value": value}
 	if to < len(keys) {
 		token := base64.RawURLEncoding.EncodeToString([]byte(keys[to-1]))
-		body["nextLink"] = c.link(c.r.URL.EscapedPath(), url.Values{"$skiptoken": {token}})
+		query := url.Values{"$skiptoken": {token}}
+		if filter := c.r.URL.Query().Get("$filter"); filter != "" {
+			query.Set("$filter", filter)
+		}
+		body["nextLink"] = c.link(c.r.URL.EscapedPath(), query)
 	}
 	return ok(body)
 }

@@ -19,6 +19,21 @@ func DemoTopology() []byte { return append([]byte(nil), demo...) }
 // are plain names within the same resource group or full ARM ids.
 type Topology struct {
 	Subscriptions []Subscription `yaml:"subscriptions"`
+	// RoleAssignments are what Azure RBAC gives; nothing here enforces it.
+	RoleAssignments []RoleAssignment `yaml:"roleAssignments"`
+	// Groups of the directory: ids of members by id of the group. A member that is
+	// a group itself brings its own members.
+	Groups map[string][]string `yaml:"groups"`
+}
+
+// RoleAssignment gives a principal, by object id, a role, by the GUID of its
+// definition. Scope is a full id: "/", a management group, a subscription, a resource
+// group or a machine. A management group lies above every subscription here.
+type RoleAssignment struct {
+	Scope     string `yaml:"scope"`
+	Principal string `yaml:"principal"`
+	Role      string `yaml:"role"`
+	Condition string `yaml:"condition"` // empty for none
 }
 
 // Subscription is one subscription; ID must be a UUID.

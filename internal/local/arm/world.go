@@ -21,6 +21,8 @@ type world struct {
 	publicIPs     map[string]*publicIP
 	asgs          map[string]*resource
 	nsgs          map[string]*nsg
+	assignments   map[string]*roleAssignment
+	members       map[string][]string // lower-cased object ids, by that of the group
 }
 
 type subscription struct{ id, name string }

@@ -1,0 +1,225 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"jitgate/internal/alert"
+	"jitgate/internal/audit"
+	"jitgate/internal/policy"
+)
+
+// Changed is what became of a change of policy: it is in force, or it waits for
+// somebody else.
+type Changed struct {
+	Policy   policy.Policy // the zero Policy when removed, and for alert rules
+	Rules    AlertRules
+	Proposal *Proposal // not nil = nothing has changed yet
+}
+
+// ApplyPolicy puts a document in force, or proposes it where a second administrator
+// has to agree. One that says the same as what is in force changes nothing.
+//
+// Errors: [policy.Faults]; [ErrUnavailable].
+func (s *Service) ApplyPolicy(ctx context.Context, text string, by Person) (Changed, error) {
+	doc, err := policy.Parse([]byte(text))
+	if err != nil {
+		return Changed{}, err
+	}
+	current, err := s.inForce(ctx, doc.Scope, doc.Key())
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Changed{}, err
+	}
+	if err == nil && current.Equal(doc) {
+		return Changed{Policy: current}, nil
+	}
+	return s.changePolicy(ctx, Proposal{Key: doc.Key(), Text: text, By: by})
+}
+
+// RemovePolicy takes a policy out of force, or proposes it.
+//
+// Errors: [Refusals] with PolicyNotFound; [ErrUnavailable].
+func (s *Service) RemovePolicy(ctx context.Context, scope policy.Scope, key string, by Person) (Changed, error) {
+	current, err := s.inForce(ctx, scope, key)
+	if errors.Is(err, ErrNotFound) {
+		return Changed{}, refuse(PolicyNotFound, "key", "There is no policy of this scope and key in force; list those there are with GET /api/policies.")
+	}
+	if err != nil {
+		return Changed{}, err
+	}
+	return s.changePolicy(ctx, Proposal{Key: key, Text: current.Text, Remove: true, By: by})
+}
+
+// ApplyAlertRules puts the document in force that maps alerts to actions, or proposes
+// it.
+//
+// Errors: [policy.Faults]; [ErrUnavailable].
+func (s *Service) ApplyAlertRules(ctx context.Context, text string, by Person) (Changed, error) {
+	if _, err := alert.ParseRules([]byte(text)); err != nil {
+		return Changed{}, err
+	}
+	current, err := s.Policies.AlertRules(ctx)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Changed{}, fmt.Errorf("read the alert rules: %w", err)
+	}
+	if err == nil && current.Text == text {
+		return Changed{Rules: current}, nil
+	}
+	return s.changePolicy(ctx, Proposal{Key: AlertRulesKey, Text: text, By: by})
+}
+
+// inForce finds the policy of a scope and key.
+//
+// Errors: [ErrNotFound]; [ErrUnavailable].
+func (s *Service) inForce(ctx context.Context, scope policy.Scope, key string) (policy.Policy, error) {
+	found, err := s.Policies.PoliciesAt(ctx, scope)
+	if err != nil {
+		return policy.Policy{}, fmt.Errorf("read the policies of %s: %w", scope, err)
+	}
+	at := slices.IndexFunc(found, func(p policy.Policy) bool { return p.Key() == key })
+	if at < 0 {
+		return policy.Policy{}, fmt.Errorf("policy %.64q of %s: %w", key, scope, ErrNotFound)
+	}
+	return found[at], nil
+}
+
+// changePolicy carries a change out, or files it where somebody else has to agree.
+func (s *Service) changePolicy(ctx context.Context, p Proposal) (Changed, error) {
+	if err := s.unlocked(ctx, p.By); err != nil {
+		return Changed{}, err
+	}
+	p.At = s.now()
+	if !s.SecondAdmin {
+		return s.putPolicy(ctx, p, Person{})
+	}
+	p.ID = uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s\x00%t\x00%s", p.Key, p.Remove, p.Text)).String()
+	if err := s.Policies.Propose(ctx, p); err != nil {
+		return Changed{}, fmt.Errorf("file the proposal: %w", err)
+	}
+	s.notePolicy(ctx, audit.PolicyProposed, p.By, p, "Waits for another administrator: "+p.title()+".")
+	return Changed{Proposal: &p}, nil
+}
+
+// putPolicy carries a change out. Running it twice is harmless.
+func (s *Service) putPolicy(ctx context.Context, p Proposal, approver Person) (out Changed, err error) {
+	sign := Signature{By: p.By, Approver: approver, At: s.now()}
+	var ref string
+	kind := audit.PolicyApplied
+	switch {
+	case p.Key == AlertRulesKey:
+		if out.Rules, err = s.Policies.PutAlertRules(ctx, p.Text, sign); err != nil {
+			return out, fmt.Errorf("put the alert rules in force: %w", err)
+		}
+		ref = fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, out.Rules.Version, out.Rules.Hash)
+	default:
+		doc, err := policy.Parse([]byte(p.Text))
+		if err != nil {
+			return out, fmt.Errorf("read the document again: %w", err)
+		}
+		if p.Remove {
+			kind, ref = audit.PolicyRemoved, "the policy of "+doc.Name()
+			if err := s.Policies.RemovePolicy(ctx, doc.Scope, p.Key, sign); err != nil && !errors.Is(err, ErrNotFound) {
+				return out, fmt.Errorf("take the policy out of force: %w", err)
+			}
+			break
+		}
+		if out.Policy, err = s.Policies.PutPolicy(ctx, doc, sign); err != nil {
+			return out, fmt.Errorf("put the policy in force: %w", err)
+		}
+		ref = cite(policy.Set{out.Policy})
+	}
+	text := ref + "."
+	if approver.Object != "" {
+		text += " Agreed to by " + approver.Name + "."
+	}
+	s.notePolicy(ctx, kind, p.By, p, text)
+	return out, nil
+}
+
+// notePolicy puts a change on the installation's record. The version row, which was
+// saved with the change, is what proves it; so a line that cannot be written is only logged.
+func (s *Service) notePolicy(ctx context.Context, kind audit.Kind, by Person, p Proposal, text string) {
+	_, err := s.updateLedger(ctx, func(*Ledger) ([]audit.Event, error) {
+		rec := record{at: s.now(), by: by}
+		rec.add(kind, nil, audit.Event{Text: text})
+		return rec.events, nil
+	})
+	if err != nil {
+		s.Log.ErrorContext(ctx, "a change of policy could not be put on the installation's record; the version itself is kept", "kind", string(kind), "key", p.Key, "error", err)
+	}
+}
+
+// title says what a proposal is about.
+func (p *Proposal) title() string {
+	what := "alert rules"
+	if doc, err := policy.Parse([]byte(p.Text)); err == nil && p.Key != AlertRulesKey {
+		what = "the policy of " + doc.Name()
+	}
+	if p.Remove {
+		return "to take " + what + " out of force"
+	}
+	return "to put " + what + " in force"
+}
+
+// AgreeToProposal puts a proposal in force. Whoever made it cannot.
+//
+// Errors: [Refusals]; [ErrUnavailable], after which it may be in force.
+func (s *Service) AgreeToProposal(ctx context.Context, id string, by Person) (Changed, error) {
+	p, err := s.proposal(ctx, id)
+	if err != nil {
+		return Changed{}, err
+	}
+	if strings.EqualFold(p.By.Object, by.Object) {
+		return Changed{}, refuse(OwnProposal, "", "Nobody agrees to their own proposal; another administrator has to.")
+	}
+	if err := s.unlocked(ctx, by); err != nil {
+		return Changed{}, err
+	}
+	out, err := s.putPolicy(ctx, p, by)
+	if err != nil {
+		return Changed{}, err
+	}
+	return out, s.dropProposal(ctx, id)
+}
+
+// RejectProposal forgets a proposal; whoever made it may as well.
+//
+// Errors: [Refusals]; [ErrUnavailable].
+func (s *Service) RejectProposal(ctx context.Context, id string, by Person) error {
+	p, err := s.proposal(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.unlocked(ctx, by); err != nil {
+		return err
+	}
+	if err := s.dropProposal(ctx, id); err != nil {
+		return err
+	}
+	s.notePolicy(ctx, audit.PolicyRefused, by, p, "Not agreed to: "+p.title()+", proposed by "+p.By.Name+".")
+	return nil
+}
+
+func (s *Service) proposal(ctx context.Context, id string) (Proposal, error) {
+	all, err := s.Policies.Proposals(ctx)
+	if err != nil {
+		return Proposal{}, fmt.Errorf("read the proposals: %w", err)
+	}
+	at := slices.IndexFunc(all, func(p Proposal) bool { return p.ID == id })
+	if at < 0 {
+		return Proposal{}, refuse(ProposalNotFound, "", "There is no proposal with this id; list those there are with GET /api/policies/proposals.")
+	}
+	return all[at], nil
+}
+
+func (s *Service) dropProposal(ctx context.Context, id string) error {
+	if err := s.Policies.DropProposal(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("forget the proposal: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package access_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"jitgate/internal/access"
+	"jitgate/internal/policy"
+)
+
+func TestAChangeOfPolicyWaitsForASecondAdministrator(t *testing.T) {
+	w := newWorld(t)
+	w.service.SecondAdmin = true
+	text := "apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + oneApprover
+	done, err := w.service.ApplyPolicy(ctx, text, carol)
+	must(t, err)
+	if done.Proposal == nil || done.Policy.Version != 0 {
+		t.Fatalf("it is in force at once: %+v", done)
+	}
+	w.active("web01") // nothing has changed
+	_, err = w.service.AgreeToProposal(ctx, done.Proposal.ID, carol)
+	wantCode(t, err, access.OwnProposal)
+	again, err := w.service.ApplyPolicy(ctx, text, carol)
+	must(t, err)
+	if again.Proposal.ID != done.Proposal.ID {
+		t.Error("the same change is another proposal")
+	}
+	agreed, err := w.service.AgreeToProposal(ctx, done.Proposal.ID, dave)
+	must(t, err)
+	if agreed.Policy.Version != 2 {
+		t.Errorf("in force: %+v", agreed.Policy)
+	}
+	w.awaiting("web01")
+	versions, err := w.service.Policies.PolicyVersions(ctx, agreed.Policy.Scope, agreed.Policy.Key())
+	must(t, err)
+	if len(versions) != 2 || versions[0].By != carol || versions[0].Approver != dave {
+		t.Errorf("versions %+v", versions)
+	}
+	_, err = w.service.AgreeToProposal(ctx, done.Proposal.ID, dave)
+	wantCode(t, err, access.ProposalNotFound)
+
+	gone, err := w.service.RemovePolicy(ctx, agreed.Policy.Scope, agreed.Policy.Key(), carol)
+	must(t, err)
+	must(t, w.service.RejectProposal(ctx, gone.Proposal.ID, dave))
+	w.awaiting("web01")
+	gone, err = w.service.RemovePolicy(ctx, agreed.Policy.Scope, agreed.Policy.Key(), carol)
+	must(t, err)
+	_, err = w.service.AgreeToProposal(ctx, gone.Proposal.ID, dave)
+	must(t, err)
+	_, err = w.service.Submit(ctx, as(alice), "", ask("web01"))
+	wantCode(t, err, "no_policy")
+	rules, err := w.service.ApplyAlertRules(ctx, alertRules, carol)
+	must(t, err)
+	if rules.Proposal == nil || rules.Proposal.Key != access.AlertRulesKey {
+		t.Errorf("alert rules: %+v", rules)
+	}
+	want := []string{"policy.proposed", "policy.proposed", "policy.applied", "policy.proposed", "policy.proposal-rejected", "policy.proposed", "policy.removed", "policy.proposed"}
+	if got := w.ledgerKinds(); !slices.Equal(got, want) {
+		t.Errorf("the record: %v, want %v", got, want)
+	}
+}
+
+func TestApplyAndRemove(t *testing.T) {
+	w := newWorld(t)
+	text := "apiVersion: jitgate/v1\nscope: tenant\nenforced: true\nmaxDuration: PT30M\n"
+	first, err := w.service.ApplyPolicy(ctx, text, carol)
+	must(t, err)
+	same, err := w.service.ApplyPolicy(ctx, "# reworded\n"+text, dave)
+	must(t, err)
+	if first.Policy.Version != 1 || same.Policy.Version != 1 {
+		t.Errorf("versions %d and %d", first.Policy.Version, same.Policy.Version)
+	}
+	_, err = w.service.Submit(ctx, as(alice), "", ask("web01"))
+	wantCode(t, err, "duration_over_policy")
+	_, err = w.service.RemovePolicy(ctx, policy.Tenant, first.Policy.Key(), carol)
+	must(t, err)
+	w.active("web01")
+	_, err = w.service.RemovePolicy(ctx, policy.Tenant, first.Policy.Key(), carol)
+	wantCode(t, err, access.PolicyNotFound)
+	var faults policy.Faults
+	if _, err = w.service.ApplyPolicy(ctx, "apiVersion: jitgate/v1\nscoop: x", carol); !errors.As(err, &faults) {
+		t.Errorf("no faults: %v", err)
+	}
+	if _, err = w.service.ApplyAlertRules(ctx, "rules: 7", carol); !errors.As(err, &faults) {
+		t.Errorf("no faults: %v", err)
+	}
+}
+
+func TestWhatIf(t *testing.T) {
+	w := newWorld(t)
+	live := w.active("web01")
+	denied := w.submit(ask("web01"))
+	w.queue.DropAll()
+	w.apply("apiVersion: jitgate/v1\nscope: " + demoScope + "\nports: [{port: 3389, protocol: TCP}]\nsources: [{range: 203.0.113.0/24}]\n")
+	must(t, w.service.Evaluate(ctx, denied.ID))
+	w.wantState(denied.ID, access.Denied)
+
+	doc, err := policy.Parse([]byte("apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + oneApprover))
+	must(t, err)
+	before := w.kinds(live.ID)
+	f, err := w.service.WhatIf(ctx, []policy.Document{doc})
+	must(t, err)
+	if f.Looked != 2 || len(f.Differences) != 2 || f.Partial {
+		t.Fatalf("%+v", f)
+	}
+	states := map[string]access.State{}
+	for _, d := range f.Differences {
+		states[d.Request] = d.State
+		if d.Before != policy.Deny || d.After != policy.NeedsApproval {
+			t.Errorf("%s: from %s to %s", d.Request, d.Before, d.After)
+		}
+	}
+	if states[live.ID] != access.Active || states[denied.ID] != access.Denied || !slices.Equal(before, w.kinds(live.ID)) {
+		t.Errorf("states %v", states)
+	}
+	w.clock.Advance(access.MaxLookBack + time.Hour)
+	if f, err = w.service.WhatIf(ctx, []policy.Document{doc}); err != nil || f.Looked != 1 {
+		t.Errorf("after 30 days only what is unfinished counts: %+v, %v", f, err)
+	}
+	_, err = w.service.WhatIf(ctx, nil)
+	wantCode(t, err, access.PolicyInvalid)
+}
+
+// TestTagsDecide: they are asked of Azure where some policy wants to know, and kept
+// with the decision.
+func TestTagsDecide(t *testing.T) {
+	w := newWorld(t)
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\ntags: {env: prod}\nenforced: true\n" + oneApprover)
+	m, err := w.network.Locate(ctx, vmID("web01"))
+	must(t, err)
+	m.Tags = map[string]string{"Env": "prod"}
+	w.network.SetMachine(m)
+	r := w.awaiting("web01")
+	if r.Targets[0].Tags["Env"] != "prod" {
+		t.Errorf("tags %v", r.Targets[0].Tags)
+	}
+	w.active("db01")
+}
+
+func TestAskPolicy(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover + "\njustification: {required: true}\nextensions: 2")
+	a := ask("web01")
+	a.Justification, a.Duration = "", 0
+	answers, err := w.service.AskPolicy(ctx, as(alice), a, time.Time{})
+	must(t, err)
+	got := answers[0]
+	if got.Verdict != policy.Deny || got.Refusals[0].Code != "justification_required" || !strings.Contains(got.Refusals[0].Policy, "version 2") ||
+		got.Approval == nil || got.Extensions != 2 || !strings.Contains(got.Policies, "sha256:") {
+		t.Errorf("%+v", got)
+	}
+	a.Justification = "INC-1"
+	answers, err = w.service.AskPolicy(ctx, as(alice), a, time.Time{})
+	must(t, err)
+	if answers[0].Verdict != policy.NeedsApproval || answers[0].Longest != 3*time.Hour {
+		t.Errorf("%+v", answers[0])
+	}
+	if n := w.queue.Len(); n != 0 {
+		t.Errorf("asking left %d messages", n)
+	}
+}
+
+func TestTheDurationIsPolicysWhereItIsLeftOut(t *testing.T) {
+	w := newWorld(t)
+	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + plainRest + "defaultDuration: PT20M")
+	a := ask("web01", "db01")
+	a.Duration = 0
+	if r := w.submit(a); r.Duration != 20*time.Minute {
+		t.Errorf("it lasts %s", r.Duration)
+	}
+}

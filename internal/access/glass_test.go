@@ -1,0 +1,80 @@
+package access_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"jitgate/internal/access"
+)
+
+func glassAsk(vm string) access.Ask {
+	a := ask(vm)
+	a.BreakGlass, a.Justification = true, "The shop is down."
+	return a
+}
+
+func TestBreakingTheGlass(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover + "\nbreakGlass: {requesters: {roles: [Jit.Oncall]}, reviewWithin: P1D}")
+	_, err := w.service.Submit(ctx, as(alice), "", glassAsk("web01"))
+	wantCode(t, err, access.BreakGlassNotAllowed)
+	silent := glassAsk("web01")
+	silent.Justification = ""
+	_, err = w.service.Submit(ctx, as(alice, "Jit.Oncall"), "", silent)
+	wantCode(t, err, "justification_required")
+
+	r, err := w.service.Submit(ctx, as(alice, "Jit.Oncall"), "", glassAsk("web01"))
+	must(t, err)
+	w.deliver()
+	r = w.wantState(r.ID, access.Active)
+	if !r.Review.Open() || !r.Review.DueAt.Equal(w.clock.Now().Add(24*time.Hour)) {
+		t.Errorf("review %+v", r.Review)
+	}
+	w.wantKinds(r.ID, "request.created", "request.approved", "breakglass.opened", "rule.created", "access.opened")
+
+	w.pass(2 * time.Hour)
+	w.wantState(r.ID, access.Expired)
+	due, err := w.service.Store.List(ctx, access.Query{ReviewDue: true})
+	must(t, err)
+	if len(due.Requests) != 1 {
+		t.Errorf("%d reviews are due", len(due.Requests))
+	}
+	_, err = w.service.CloseReview(ctx, r.ID, as(alice), "I was right.")
+	wantCode(t, err, access.OwnRequest)
+	_, err = w.service.CloseReview(ctx, r.ID, as(bob), " ")
+	wantCode(t, err, access.CommentMissing)
+	w.pass(24 * time.Hour)
+	if kinds := w.kinds(r.ID); kinds[len(kinds)-1] != "breakglass.review-overdue" {
+		t.Errorf("the record: %v", kinds)
+	}
+	r, err = w.service.CloseReview(ctx, r.ID, as(bob), "Right, and the cause is mended.")
+	must(t, err)
+	if r.Review.Open() || !r.Finished() {
+		t.Errorf("review %+v", r.Review)
+	}
+	_, err = w.service.CloseReview(ctx, r.ID, as(carol), "Once more.")
+	wantCode(t, err, access.ReviewNotDue)
+}
+
+// TestTheGlassKeepsLimits: it opens at once, not wider or longer, and not under a
+// lockdown or past a guardrail that does not know it.
+func TestTheGlassKeepsLimits(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover + "\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}")
+	me := as(alice, "Jit.Oncall")
+	long := glassAsk("web01")
+	long.Duration = 4 * time.Hour
+	_, err := w.service.Submit(ctx, me, "", long)
+	wantCode(t, err, "duration_over_policy")
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\nenforced: true\n" + oneApprover)
+	_, err = w.service.Submit(ctx, me, "", glassAsk("web01"))
+	wantCode(t, err, access.BreakGlassNotAllowed)
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\nenforced: true\n" + oneApprover + "\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}")
+	w.lockDown(access.Lockdown{User: "", Scope: scopeOf("web01")})
+	_, err = w.service.Submit(ctx, me, "", glassAsk("web01"))
+	wantCode(t, err, access.LockedDown)
+	if !strings.Contains(err.Error(), "Suspected break-in.") {
+		t.Errorf("it does not say why: %v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package access
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/policy"
+)
+
+// Ledger is what concerns the whole installation and not one request: the lockdowns
+// in force, the pre-approvals that alerts have given, and a record of its own, in
+// which suspicious use stands too. It is one row: a look at it must be cheap, since
+// every decision takes one, and it holds only what is in force.
+type Ledger struct {
+	Lockdowns    []Lockdown
+	PreApprovals []PreApproval
+	Told         map[string]int // per channel, up to which event of the record its notices went out
+	Events       int            // how many events its record holds
+}
+
+// Lockdown keeps everything under it closed until it is lifted. Exactly one of User
+// and Scope is set.
+type Lockdown struct {
+	ID     string // UUID
+	User   string // object id of a person or application, lower case
+	Scope  policy.Scope
+	Until  time.Time // zero = until somebody lifts it
+	Alert  string    // alert.Alert.ID whose end lifts it; empty for one that people set
+	By     Person
+	Reason string
+	At     time.Time
+}
+
+// InForce reports whether the lockdown holds at now.
+func (l Lockdown) InForce(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
+
+// covers reports whether access of a person to a machine is under the lockdown.
+func (l Lockdown) covers(who Person, vm armid.ID) bool {
+	return l.User != "" && strings.EqualFold(l.User, who.Object) || l.Scope.Contains(vm)
+}
+
+// PreApproval lets members of a group have access to some machines without an
+// approver, because an alert rule says so. It never overrules a guardrail.
+type PreApproval struct {
+	Alert    string // alert.Alert.Key that gave it
+	Rule     string // name of the alert rule
+	Group    string // object id, lower case
+	Machines []armid.ID
+	Ports    []policy.Port
+	Until    time.Time
+}
+
+// lockdown finds one in force that covers access of a person to a machine.
+func (l *Ledger) lockdown(who Person, vm armid.ID, now time.Time) *Lockdown {
+	for i := range l.Lockdowns {
+		if d := &l.Lockdowns[i]; d.InForce(now) && d.covers(who, vm) {
+			return d
+		}
+	}
+	return nil
+}
+
+// locked finds a lockdown in force of a person.
+func (l *Ledger) locked(who Person, now time.Time) *Lockdown {
+	return l.lockdown(who, armid.ID{}, now)
+}
+
+// preApproval finds one in force that lets the actor have these ports of a machine.
+func (l *Ledger) preApproval(groups []string, vm armid.ID, ports []policy.Port, now time.Time) *PreApproval {
+	for i := range l.PreApprovals {
+		p := &l.PreApprovals[i]
+		if now.Before(p.Until) &&
+			slices.ContainsFunc(groups, func(g string) bool { return strings.EqualFold(g, p.Group) }) &&
+			slices.ContainsFunc(p.Machines, vm.Equal) &&
+			!slices.ContainsFunc(ports, func(q policy.Port) bool { return !slices.Contains(p.Ports, q) }) {
+			return p
+		}
+	}
+	return nil
+}

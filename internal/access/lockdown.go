@@ -1,0 +1,264 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/policy"
+)
+
+// LockdownForm is a wish for a lockdown as a caller wrote it: one of User and Scope.
+type LockdownForm struct {
+	User   string // object id
+	Scope  string // "tenant" or an ARM id
+	Until  string // RFC 3339; empty = until somebody lifts it
+	Reason string
+}
+
+// Read checks a form. All faults are returned together as [Refusals].
+func (f LockdownForm) Read(now time.Time) (Lockdown, error) {
+	var c check
+	l := Lockdown{Reason: strings.TrimSpace(f.Reason)}
+	if (f.User == "") == (f.Scope == "") {
+		c.fault(LockdownInvalid, "user", "Send one of user (an object id) and scope (\"tenant\", or the id of a subscription, a resource group or a VM).")
+	}
+	if f.User != "" {
+		id, err := uuid.Parse(f.User)
+		if err != nil || len(f.User) != 36 {
+			c.fault(LockdownInvalid, "user", "%q is not an object id; send the GUID that Entra ID shows for the person or application.", clip(f.User))
+		}
+		l.User = id.String()
+	}
+	if f.Scope != "" {
+		if err := l.Scope.UnmarshalText([]byte(f.Scope)); err != nil || !lockable(l.Scope) {
+			c.fault(LockdownInvalid, "scope", "%q cannot be locked down; send \"tenant\", or the id of a subscription, a resource group or a VM.", clip(f.Scope))
+		}
+	}
+	if f.Until != "" {
+		until, err := time.Parse(time.RFC3339, f.Until)
+		if err != nil || !until.After(now) {
+			c.fault(LockdownInvalid, "until", "%q is not a time to come; send one such as %s, or leave it out.", clip(f.Until), now.Add(4*time.Hour).Format(time.RFC3339))
+		}
+		l.Until = until.UTC()
+	}
+	if l.Reason == "" {
+		c.fault(CommentMissing, "reason", "A lockdown needs a reason; whoever is refused gets to read it.")
+	}
+	c.words(CommentInvalid, "reason", l.Reason)
+	if len(c.faults) > 0 {
+		return Lockdown{}, c.faults
+	}
+	return l, nil
+}
+
+func lockable(s policy.Scope) bool {
+	return s.ID().IsZero() || s.ID().Type() == "" || strings.EqualFold(s.ID().Type(), armid.VirtualMachine)
+}
+
+// LockDown refuses new access under the lockdown from now on and closes what is open
+// under it. It returns the lockdown as saved and how many requests it ends; what
+// could not be ended at once the sweep ends.
+//
+// Errors: [Refusals]; [ErrUnavailable], after which the lockdown may be in force.
+func (s *Service) LockDown(ctx context.Context, l Lockdown, by Person) (Lockdown, int, error) {
+	if err := s.unlocked(ctx, by); err != nil {
+		return Lockdown{}, 0, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Lockdown{}, 0, fmt.Errorf("make an id: %w", err)
+	}
+	l.ID, l.By, l.At = id.String(), by, s.now()
+	if err := s.addLockdown(ctx, l); err != nil {
+		return Lockdown{}, 0, err
+	}
+	ended, err := s.closeUnder(ctx, l)
+	return l, ended, err
+}
+
+// addLockdown saves a lockdown, unless one of the same id is there.
+func (s *Service) addLockdown(ctx context.Context, l Lockdown) error {
+	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+		if slices.ContainsFunc(d.Lockdowns, func(o Lockdown) bool { return o.ID == l.ID }) {
+			return nil, nil
+		}
+		d.Lockdowns = append(d.Lockdowns, l)
+		rec := record{at: l.At, by: l.By}
+		rec.add(audit.LockdownSet, nil, audit.Event{VM: l.Scope.ID().String(), Text: l.text() + " " + sentence(l.Reason)})
+		return rec.events, nil
+	})
+	if err != nil {
+		return fmt.Errorf("save the lockdown: %w", err)
+	}
+	return nil
+}
+
+// Lift ends a lockdown. Whoever is locked down cannot.
+//
+// Errors: [Refusals]; [ErrUnavailable].
+func (s *Service) Lift(ctx context.Context, id string, by Person, comment string) error {
+	var c check
+	c.words(CommentInvalid, "comment", comment)
+	if len(c.faults) > 0 {
+		return c.faults
+	}
+	if err := s.unlocked(ctx, by); err != nil {
+		return err
+	}
+	found := false
+	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+		at := slices.IndexFunc(d.Lockdowns, func(l Lockdown) bool { return l.ID == id })
+		if found = found || at >= 0; at < 0 {
+			return nil, nil
+		}
+		l := d.Lockdowns[at]
+		d.Lockdowns = slices.Delete(d.Lockdowns, at, at+1)
+		rec := record{at: s.now(), by: by}
+		rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: strings.TrimSpace("No longer in force: " + l.text() + " " + comment)})
+		return rec.events, nil
+	})
+	if err == nil && !found {
+		return refuse(LockdownNotFound, "", "There is no lockdown with this id in force; list those there are with GET /api/lockdowns.")
+	}
+	return err
+}
+
+// closeUnder ends every request under a lockdown that has not ended.
+func (s *Service) closeUnder(ctx context.Context, l Lockdown) (int, error) {
+	why := ending{
+		pending: "Cancelled by a lockdown: " + sentence(l.Reason), open: "To be closed by a lockdown: " + sentence(l.Reason),
+		reason: Reason{Code: LockedDown, Sentence: l.text() + " " + sentence(l.Reason)},
+	}
+	return s.closeAll(ctx, l.By, why, func(r *Request) bool { return l.concerns(r) })
+}
+
+// closeAll ends the unfinished requests that match. One that cannot be ended does not
+// keep others open.
+func (s *Service) closeAll(ctx context.Context, by Person, why ending, match func(*Request) bool) (int, error) {
+	var faults []error
+	ended := 0
+	q := Query{Unfinished: true, Limit: 200}
+	for {
+		page, err := s.Store.List(ctx, q)
+		if err != nil {
+			return ended, errors.Join(append(faults, fmt.Errorf("list unfinished requests: %w", err))...)
+		}
+		results := make([]error, len(page.Requests))
+		var group errgroup.Group
+		group.SetLimit(readers)
+		for i, r := range page.Requests {
+			if r.State().Ended() || r.State() == Closing || !match(&r) {
+				continue
+			}
+			ended++
+			group.Go(func() error {
+				_, err := s.end(ctx, r.ID, by, why)
+				var refused Refusals
+				if err != nil && !errors.As(err, &refused) { // refused: it has ended meanwhile
+					results[i] = fmt.Errorf("end request %s: %w", r.ID, err)
+				}
+				return nil
+			})
+		}
+		_ = group.Wait()
+		faults = append(faults, results...)
+		if page.Next == "" {
+			return ended, errors.Join(faults...)
+		}
+		q.Cursor = page.Next
+	}
+}
+
+// concerns reports whether a request is under the lockdown. It ends as a whole: its
+// machines were asked for together.
+func (l Lockdown) concerns(r *Request) bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool { return l.covers(r.Requester, t.VM) })
+}
+
+// unlocked refuses somebody who is locked down: a stolen account must not be able to
+// undo what was done against it.
+func (s *Service) unlocked(ctx context.Context, who Person) error {
+	ledger, err := s.Ledgers.Ledger(ctx)
+	if err != nil {
+		return fmt.Errorf("read the lockdowns in force: %w", err)
+	}
+	if l := ledger.locked(who, s.now()); l != nil {
+		return Refusals{l.refusal()}
+	}
+	return nil
+}
+
+// refusal is what somebody under the lockdown is told.
+func (l Lockdown) refusal() Refusal {
+	return Refusal{Code: LockedDown, Sentence: l.text() + " " + sentence(l.Reason) + " Ask whoever set it."}
+}
+
+// text says what is locked down and until when.
+func (l Lockdown) text() string {
+	what := "User " + l.User
+	switch {
+	case l.User != "":
+	case l.Scope.ID().IsZero():
+		what = "Everything"
+	default:
+		what = l.Scope.ID().String()
+	}
+	switch {
+	case l.Alert != "":
+		return what + " is locked down until the alert is resolved."
+	case l.Until.IsZero():
+		return what + " is locked down until somebody lifts it."
+	}
+	return what + " is locked down until " + l.Until.Format(time.RFC3339) + "."
+}
+
+// sweepLedger ends lockdowns whose time is over, forgets pre-approvals that are, and
+// ends what is open under a lockdown all the same: the process that was to end it
+// may have died.
+func (s *Service) sweepLedger(ctx context.Context, found *Swept) error {
+	now := s.now()
+	ledger, err := s.Ledgers.Ledger(ctx)
+	if err != nil {
+		return fmt.Errorf("read the lockdowns in force: %w", err)
+	}
+	over := slices.ContainsFunc(ledger.Lockdowns, func(l Lockdown) bool { return !l.InForce(now) }) ||
+		slices.ContainsFunc(ledger.PreApprovals, func(p PreApproval) bool { return !now.Before(p.Until) })
+	var faults []error
+	if over {
+		ledger, err = s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+			rec := record{at: now, by: jitgate}
+			d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
+				if !l.InForce(now) {
+					rec.add(audit.LockdownEnded, nil, audit.Event{VM: l.Scope.ID().String(), Text: "Its time is over: " + l.text()})
+				}
+				return !l.InForce(now)
+			})
+			d.PreApprovals = slices.DeleteFunc(d.PreApprovals, func(p PreApproval) bool {
+				if !now.Before(p.Until) {
+					rec.add(audit.PreApprovalEnded, nil, audit.Event{Text: fmt.Sprintf("The pre-approval of group %s by alert rule %s is over.", p.Group, p.Rule)})
+				}
+				return !now.Before(p.Until)
+			})
+			return rec.events, nil
+		})
+		faults = append(faults, err)
+	}
+	for _, l := range ledger.Lockdowns {
+		n, err := s.closeUnder(ctx, l)
+		found.Requests += n
+		faults = append(faults, err)
+	}
+	if s.behind(ledger.Told, ledger.Events) {
+		faults = append(faults, s.Queue.Tell(ctx, "", ledger.Events))
+	}
+	return errors.Join(faults...)
+}

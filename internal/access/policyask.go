@@ -1,0 +1,203 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"jitgate/internal/armid"
+	"jitgate/internal/policy"
+)
+
+// PolicyAnswer is what policy would say to a request for one machine.
+type PolicyAnswer struct {
+	VM         armid.ID
+	Verdict    policy.Verdict
+	Policies   string   // every policy that was asked: scope, version and hash
+	Refusals   Refusals // each with the policy that says so and what would pass
+	Approval   *policy.Approval
+	Longest    time.Duration // what would pass, 0 if nothing would
+	Extensions int
+	BreakGlass bool // the requester could open at once
+}
+
+// AskPolicy tells what policy would say to a request, without making one. at is when
+// it would be made; zero = now.
+//
+// Errors: [Refusals] with VMNotFound; [ErrUnavailable].
+func (s *Service) AskPolicy(ctx context.Context, by Actor, ask Ask, at time.Time) ([]PolicyAnswer, error) {
+	var vms []armid.ID
+	for _, t := range ask.Targets {
+		vms = append(vms, t.VM)
+	}
+	rules, err := s.rulebook(ctx, vms)
+	if err != nil {
+		return nil, err
+	}
+	if !at.IsZero() {
+		rules.at = at
+	}
+	tags := make([]map[string]string, len(vms))
+	for i, vm := range vms {
+		if tags[i], err = s.tags(ctx, rules, vm); err != nil {
+			return nil, err
+		}
+	}
+	if ask.Duration == 0 {
+		ask.Duration = rules.usual(vms, tags, s.Limits)
+	}
+	out := make([]PolicyAnswer, len(vms))
+	for i, t := range ask.Targets {
+		e := enquiry{Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration}, By: by, Justification: ask.Justification, Tags: tags[i]}
+		r := rules.rule(e)
+		e.BreakGlass = true
+		out[i] = PolicyAnswer{VM: t.VM, Verdict: r.verdict(), Policies: r.by, Refusals: r.refusals, Approval: r.approval,
+			Longest: r.longest, Extensions: r.extensions, BreakGlass: len(rules.rule(e).refusals) == 0}
+	}
+	return out, nil
+}
+
+func (r *ruling) verdict() policy.Verdict {
+	switch {
+	case len(r.refusals) > 0:
+		return policy.Deny
+	case r.approval != nil:
+		return policy.NeedsApproval
+	}
+	return policy.Allow
+}
+
+// Bounds of a what-if.
+const (
+	MaxLookBack   = 30 * 24 * time.Hour
+	maxWhatIf     = 5000 // requests looked at
+	maxDocuments  = 100
+	maxDifference = 500
+)
+
+// Difference is a request that other policies would have decided differently.
+type Difference struct {
+	Request       string
+	VM            armid.ID
+	Requester     Person
+	CreatedAt     time.Time
+	State         State // of the target; a live one would not be closed by the change
+	Before, After policy.Verdict
+	Refusals      Refusals // under the new policies
+}
+
+// PolicyForecast is what a change of policy would change.
+type PolicyForecast struct {
+	Looked      int  // requests
+	Partial     bool // there were more of them, or more differences, than fit
+	Differences []Difference
+}
+
+// WhatIf tells which live access and which requests of the last 30 days the given
+// documents would have had decided differently, in place of or beside what is in
+// force. Each is judged as of the moment it was asked for, with the rights that the
+// requester had then. Lockdowns and pre-approvals stay out of it.
+//
+// Errors: [Refusals]; [ErrUnavailable].
+func (s *Service) WhatIf(ctx context.Context, documents []policy.Document) (PolicyForecast, error) {
+	if len(documents) == 0 || len(documents) > maxDocuments {
+		return PolicyForecast{}, refuse(PolicyInvalid, "documents", fmt.Sprintf("Send 1 to %d documents.", maxDocuments))
+	}
+	before, err := s.Policies.ListPolicies(ctx)
+	if err != nil {
+		return PolicyForecast{}, fmt.Errorf("list the policies in force: %w", err)
+	}
+	w := whatIf{Service: s, before: policy.Set(before), tags: map[string]map[string]string{}}
+	w.after = slices.Clone(w.before)
+	for _, doc := range documents {
+		version := 1
+		w.after = slices.DeleteFunc(w.after, func(p policy.Policy) bool {
+			if p.Key() == doc.Key() {
+				version = p.Version + 1
+			}
+			return p.Key() == doc.Key()
+		})
+		w.after = append(w.after, policy.New(doc, version))
+	}
+	since := s.now().Add(-MaxLookBack)
+	if err := w.walk(ctx, Query{Limit: 200}, func(r *Request) bool { return !r.CreatedAt.Before(since) }); err != nil {
+		return PolicyForecast{}, err
+	}
+	// Older ones that are live still.
+	err = w.walk(ctx, Query{Unfinished: true, Limit: 200}, func(r *Request) bool { return true }, func(r *Request) bool { return r.CreatedAt.Before(since) })
+	return w.PolicyForecast, err
+}
+
+type whatIf struct {
+	*Service
+	PolicyForecast
+	before, after policy.Set
+	tags          map[string]map[string]string // by VM
+}
+
+// walk compares requests, newest first, as long as going says so.
+func (w *whatIf) walk(ctx context.Context, q Query, going func(*Request) bool, only ...func(*Request) bool) error {
+	for {
+		page, err := w.Store.List(ctx, q)
+		if err != nil {
+			return fmt.Errorf("list requests: %w", err)
+		}
+		for _, r := range page.Requests {
+			if !going(&r) {
+				return nil
+			}
+			if len(only) > 0 && !only[0](&r) {
+				continue
+			}
+			if w.Looked >= maxWhatIf || len(w.Differences) >= maxDifference {
+				w.Partial = true
+				return nil
+			}
+			w.Looked++
+			if err := w.compare(ctx, &r); err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return nil
+		}
+		q.Cursor = page.Next
+	}
+}
+
+func (w *whatIf) compare(ctx context.Context, r *Request) error {
+	for _, t := range r.Targets {
+		tags, err := w.tagsOf(ctx, &t)
+		if err != nil {
+			return err
+		}
+		e := r.enquiry(&t, tags)
+		e.From = r.CreatedAt
+		before, after := rulebook{policies: w.before}.rule(e), rulebook{policies: w.after}.rule(e)
+		if before.verdict() != after.verdict() {
+			w.Differences = append(w.Differences, Difference{Request: r.ID, VM: t.VM, Requester: r.Requester, CreatedAt: r.CreatedAt, State: t.State,
+				Before: before.verdict(), After: after.verdict(), Refusals: after.refusals})
+		}
+	}
+	return nil
+}
+
+// tagsOf are the machine's tags as they were when it was decided, if they are known,
+// else as they are now. A machine that is gone has none.
+func (w *whatIf) tagsOf(ctx context.Context, t *Target) (map[string]string, error) {
+	if t.Tags != nil || !w.before.NeedsTags(t.VM) && !w.after.NeedsTags(t.VM) {
+		return t.Tags, nil
+	}
+	if known, ok := w.tags[t.VM.Key()]; ok {
+		return known, nil
+	}
+	tags, err := w.Network.Tags(ctx, t.VM)
+	var refused Refusals
+	if err != nil && !errors.As(err, &refused) && !errors.Is(err, ErrForbidden) {
+		return nil, fmt.Errorf("read the tags of %s: %w", t.VM.Name(), err)
+	}
+	w.tags[t.VM.Key()] = tags
+	return tags, nil
+}

@@ -1,0 +1,32 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"jitgate/internal/armid"
+)
+
+// App roles that Azure RBAC can stand in for. They have the names that the edge
+// knows them by.
+const (
+	RequesterRole = "Jit.Request"
+	ApproverRole  = "Jit.Approve"
+)
+
+// entitled refuses somebody who has no Azure role on the machine that stands for the
+// app role, in an installation where Azure RBAC decides.
+func (s *Service) entitled(ctx context.Context, who Person, vm armid.ID, role string) error {
+	if s.Rights == nil {
+		return nil
+	}
+	have, err := s.Rights.Roles(ctx, who, vm)
+	if err != nil {
+		return fmt.Errorf("read the role assignments on %s: %w", vm.Name(), err)
+	}
+	if !slices.Contains(have, role) {
+		return refuse(RBACMissing, "", fmt.Sprintf("You have no Azure role on VM %s that stands for %s; ask its owner to assign you one.", vm.Name(), role))
+	}
+	return nil
+}

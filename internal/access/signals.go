@@ -1,0 +1,256 @@
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"jitgate/internal/alert"
+	"jitgate/internal/armid"
+	"jitgate/internal/audit"
+	"jitgate/internal/policy"
+)
+
+// SignalMemory is how long an alert is remembered, so that a late repeat is known for
+// one: as long as Azure Monitor keeps it (alerts overview: 30 days).
+const SignalMemory = 31 * 24 * time.Hour
+
+// Reception is what became of an alert that was received.
+type Reception struct {
+	Status string // Accepted, Duplicate or Ignored
+	Why    string
+	Rule   string // the alert rule of ours that decided
+}
+
+// Words of [Reception].Status.
+const (
+	Accepted  = "accepted"
+	Duplicate = "duplicate"
+	Ignored   = "ignored"
+)
+
+// TakeAlert decides what an alert calls for, files that and has it carried out by a
+// worker. It returns within moments: Azure Monitor gives up after a few seconds and
+// then calls nobody for a quarter of an hour (Azure Monitor, action groups). What no
+// rule names, and what is about machines that are not ours, is ignored.
+//
+// Errors: [ErrUnavailable], after which the same alert may be sent again.
+func (s *Service) TakeAlert(ctx context.Context, a alert.Alert) (Reception, error) {
+	written, err := s.Policies.AlertRules(ctx)
+	if errors.Is(err, ErrNotFound) {
+		return Reception{Status: Ignored, Why: "no alert rules are in force"}, nil
+	}
+	if err != nil {
+		return Reception{}, fmt.Errorf("read the alert rules: %w", err)
+	}
+	rules, err := alert.ParseRules([]byte(written.Text))
+	if err != nil {
+		return Reception{}, fmt.Errorf("the alert rules in force cannot be read: %w", err)
+	}
+	action, matched := rules.Match(a)
+	if matched {
+		action.Machines = slices.DeleteFunc(action.Machines, func(vm armid.ID) bool { return !s.looksAfter(vm) })
+	}
+	switch {
+	case a.Test:
+		return Reception{Status: Ignored, Why: "it is the portal's test"}, nil
+	case !matched:
+		return Reception{Status: Ignored, Why: "no alert rule matches it"}, nil
+	case len(action.Machines) == 0 && !action.Unlock:
+		return Reception{Status: Ignored, Why: "unknown target: it names no machine that jitgate looks after", Rule: action.Rule}, nil
+	}
+	signal := Signal{Key: a.Key, Alert: a.ID, Rule: a.Rule, Action: action, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
+	out := Reception{Status: Accepted, Rule: action.Rule}
+	switch err := s.Ledgers.InsertSignal(ctx, signal); {
+	case errors.Is(err, ErrExists):
+		known, err := s.Ledgers.Signal(ctx, a.Key)
+		if err != nil {
+			return Reception{}, fmt.Errorf("look for an earlier delivery: %w", err)
+		}
+		out.Status = Duplicate
+		if known.Done {
+			return out, nil
+		}
+	case err != nil:
+		return Reception{}, fmt.Errorf("file the alert: %w", err)
+	}
+	if err := s.Queue.Signal(ctx, a.Key); err != nil {
+		return Reception{}, fmt.Errorf("queue the alert: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Service) looksAfter(vm armid.ID) bool {
+	return slices.ContainsFunc(s.Subscriptions, func(id string) bool { return strings.EqualFold(id, vm.Subscription()) })
+}
+
+// CarryOutSignal does what a filed alert calls for. Each step may run twice.
+//
+// A returned error means that trying again may help.
+func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
+	signal, err := s.Ledgers.Signal(ctx, key)
+	if errors.Is(err, ErrNotFound) || err == nil && signal.Done {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the alert: %w", err)
+	}
+	act := signal.Action
+	if act.Lockdown != nil {
+		for _, vm := range act.Machines {
+			if err := s.lockForAlert(ctx, &signal, vm); err != nil {
+				return err
+			}
+		}
+	}
+	if act.Unlock {
+		if err := s.unlockForAlert(ctx, &signal); err != nil {
+			return err
+		}
+	}
+	if act.PreApproval != nil {
+		if err := s.preApprove(ctx, &signal); err != nil {
+			return err
+		}
+	}
+	ended := 0
+	if act.Revoke {
+		sentence := fmt.Sprintf("Alert rule %s closes what is open on this machine.", act.Rule)
+		ended, err = s.closeAll(ctx, jitgate, ending{pending: sentence, open: sentence, reason: Reason{Code: ClosedByAlert, Sentence: sentence}}, func(r *Request) bool {
+			return slices.ContainsFunc(r.Targets, func(t Target) bool { return slices.ContainsFunc(act.Machines, t.VM.Equal) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.noteSignal(ctx, &signal, ended); err != nil {
+		return err
+	}
+	if err := s.Ledgers.SettleSignal(ctx, key); err != nil {
+		return fmt.Errorf("settle the alert: %w", err)
+	}
+	return nil
+}
+
+// lockForAlert locks a machine down under an id that follows from the alert and the
+// machine, so that carrying the alert out again is no second lockdown.
+func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID) error {
+	sum := sha256.Sum256([]byte(signal.Key + "\x00" + vm.Key()))
+	lock := signal.Action.Lockdown
+	l := Lockdown{
+		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: s.now(), Until: lock.Until,
+		Reason: fmt.Sprintf("Alert rule %s, for alert %s.", signal.Action.Rule, nameOr(signal.Rule, signal.Alert)),
+	}
+	switch {
+	case lock.UntilResolved:
+		l.Alert = signal.Alert
+	case lock.For > 0:
+		l.Until = signal.ReceivedAt.Add(lock.For)
+	}
+	if !l.InForce(s.now()) {
+		return nil
+	}
+	if err := s.addLockdown(ctx, l); err != nil {
+		return err
+	}
+	_, err := s.closeUnder(ctx, l)
+	return err
+}
+
+// unlockForAlert lifts what was locked down until this alert is resolved.
+func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) error {
+	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+		rec := record{at: s.now(), by: jitgate}
+		d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
+			if l.Alert == "" || l.Alert != signal.Alert {
+				return false
+			}
+			rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: "The alert is resolved: " + l.text()})
+			return true
+		})
+		return rec.events, nil
+	})
+	if err != nil {
+		return fmt.Errorf("lift lockdowns of the alert: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) preApprove(ctx context.Context, signal *Signal) error {
+	given := signal.Action.PreApproval
+	p := PreApproval{Alert: signal.Key, Rule: signal.Action.Rule, Group: given.Group, Machines: signal.Action.Machines, Ports: given.Ports, Until: signal.ReceivedAt.Add(given.For)}
+	if !s.now().Before(p.Until) {
+		return nil
+	}
+	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+		if slices.ContainsFunc(d.PreApprovals, func(o PreApproval) bool { return o.Alert == p.Alert }) {
+			return nil, nil
+		}
+		d.PreApprovals = append(d.PreApprovals, p)
+		rec := record{at: s.now(), by: jitgate}
+		for _, vm := range p.Machines {
+			rec.add(audit.PreApproved, nil, audit.Event{VM: vm.String(), Policy: signal.Rules,
+				Text: fmt.Sprintf("Members of group %s need no approver until %s (alert rule %s).", p.Group, p.Until.Format(time.RFC3339), p.Rule)})
+		}
+		return rec.events, nil
+	})
+	if err != nil {
+		return fmt.Errorf("save the pre-approval: %w", err)
+	}
+	return nil
+}
+
+// noteSignal puts on record that an alert was acted on: once, unless we die before it
+// is settled.
+func (s *Service) noteSignal(ctx context.Context, signal *Signal, ended int) error {
+	var did []string
+	act := signal.Action
+	for _, step := range []struct {
+		done bool
+		word string
+	}{{act.Revoke, fmt.Sprintf("%d request(s) closed", ended)}, {act.Lockdown != nil, "locked down"}, {act.PreApproval != nil, "a group pre-approved"}, {act.Unlock, "lockdowns of it lifted"}} {
+		if step.done {
+			did = append(did, step.word)
+		}
+	}
+	_, err := s.updateLedger(ctx, func(*Ledger) ([]audit.Event, error) {
+		rec := record{at: s.now(), by: jitgate}
+		e := audit.Event{Policy: signal.Rules, Text: fmt.Sprintf("Alert %s, rule %s: %s.", nameOr(signal.Rule, signal.Alert), nameOr(act.Rule, "none"), strings.Join(did, ", "))}
+		if len(act.Machines) > 0 {
+			e.VM = act.Machines[0].String()
+		}
+		rec.add(audit.AlertTaken, nil, e)
+		return rec.events, nil
+	})
+	if err != nil {
+		return fmt.Errorf("put the alert on record: %w", err)
+	}
+	return nil
+}
+
+func nameOr(name, other string) string {
+	if name == "" {
+		return other
+	}
+	return name
+}
+
+// sweepSignals carries on with alerts whose message was lost, and forgets old ones.
+func (s *Service) sweepSignals(ctx context.Context) error {
+	now := s.now()
+	var faults []error
+	err := s.Ledgers.OpenSignals(ctx, func(signal Signal) error {
+		if now.After(signal.ReceivedAt.Add(Patience)) {
+			faults = append(faults, s.Queue.Signal(ctx, signal.Key))
+		}
+		return nil
+	})
+	faults = append(faults, err, s.Ledgers.ForgetSignals(ctx, now.Add(-SignalMemory)))
+	return errors.Join(faults...)
+}

@@ -1,0 +1,178 @@
+package access_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"jitgate/internal/access"
+	"jitgate/internal/alert"
+)
+
+const alertRules = `apiVersion: jitgate/alerts/v1
+rules:
+  - name: attack
+    when: {rule: [vm-cpu-*], severity: [0, 1]}
+    do: {revoke: true, lockdown: {untilResolved: true}}
+  - name: unwell
+    when: {service: [Resource Health]}
+    do:
+      preapprove: {group: ` + oncall + `, within: ` + subscription + `, for: PT1H, ports: [{port: 22, protocol: TCP}]}
+  - name: soc
+    when: {source: [sentinel]}
+    allow: [revoke, lockdown, unlock]
+`
+
+const oncall = "99999999-0000-4000-8000-0000000000e1"
+
+// metric is an alert of Azure Monitor about a machine of the demo.
+func metric(t *testing.T, sample, vm string) alert.Alert {
+	t.Helper()
+	text, err := os.ReadFile("../alert/testdata/" + sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const there = "/subscriptions/11111111-2222-3333-4444-555555555555/resourcegroups/rg-prod-app/providers/microsoft.compute/virtualmachines/vm-app-01"
+	if !strings.Contains(string(text), there) {
+		t.Fatalf("%s does not name the machine", sample)
+	}
+	a, err := alert.Parse([]byte(strings.ReplaceAll(string(text), there, strings.ToLower(vmID(vm).String()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func own(t *testing.T, id, action, vm string) alert.Alert {
+	t.Helper()
+	a, err := alert.Parse(fmt.Appendf(nil, `{"source":"sentinel","externalId":%q,"action":%q,"vmResourceId":%q,"reason":"brute force"}`, id, action, vmID(vm)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (w *world) take(a alert.Alert, status string) {
+	w.tb.Helper()
+	got, err := w.service.TakeAlert(ctx, a)
+	if err != nil {
+		w.tb.Fatalf("take: %v", err)
+	}
+	if got.Status != status {
+		w.tb.Errorf("%+v, want %s", got, status)
+	}
+	w.deliver()
+}
+
+func (w *world) alertRules() {
+	w.tb.Helper()
+	if _, err := w.service.ApplyAlertRules(ctx, alertRules, carol); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+func TestAnAlertClosesAndLocksAMachineUntilItIsResolved(t *testing.T) {
+	w := newWorld(t)
+	w.take(metric(t, "01-metric-fired.json", "web01"), access.Ignored) // no rules yet
+	w.alertRules()
+	r, other := w.active("web01"), w.active("db01")
+	w.take(metric(t, "01-metric-fired.json", "web01"), access.Accepted)
+	got := w.wantState(r.ID, access.Revoked)
+	w.wantState(other.ID, access.Active)
+	w.wantRules(nicNSG, 0)
+	if got.Targets[0].Reason.Code != access.LockedDown {
+		t.Errorf("reason %+v", got.Targets[0].Reason)
+	}
+	_, err := w.service.Submit(ctx, as(alice), "", ask("web01"))
+	wantCode(t, err, access.LockedDown)
+	w.take(metric(t, "01-metric-fired.json", "web01"), access.Duplicate)
+	w.take(metric(t, "05-extra-metric-resolved-same-alertId.json", "web01"), access.Accepted)
+	w.active("web01")
+	want := []string{"policy.applied", "lockdown.set", "alert.taken", "lockdown.lifted", "alert.taken"}
+	if got := w.ledgerKinds(); !slices.Equal(got, want) {
+		t.Errorf("the record: %v, want %v", got, want)
+	}
+}
+
+func TestAlertsAboutNothingOfOurs(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	text, err := os.ReadFile("../alert/testdata/01-metric-fired.json")
+	must(t, err)
+	foreign, err := alert.Parse(text)
+	must(t, err)
+	w.take(foreign, access.Ignored)
+	w.take(metric(t, "06-extra-resource-health.json", "web01"), access.Accepted)
+	elsewhere := own(t, "1", "preapprove", "web01")
+	w.take(elsewhere, access.Ignored) // the rule does not allow it
+}
+
+// TestALostAlertIsCarriedOut: filed, and the process died before it could queue it,
+// or half-way through.
+func TestALostAlertIsCarriedOut(t *testing.T) {
+	for n := 1; n <= 8; n++ {
+		w := newWorld(t)
+		w.alertRules()
+		r := w.active("web01")
+		a := metric(t, "01-metric-fired.json", "web01")
+		mortal := newCrash(w, n)
+		if _, err := mortal.TakeAlert(ctx, a); err == nil {
+			_ = mortal.CarryOutSignal(ctx, a.Key)
+		}
+		w.queue.DropAll()
+		w.take(a, map[bool]string{true: access.Accepted, false: access.Duplicate}[n == 1])
+		w.sweep()
+		w.wantState(r.ID, access.Revoked)
+		ledger, err := w.service.Ledgers.Ledger(ctx)
+		must(t, err)
+		if len(ledger.Lockdowns) != 1 {
+			t.Errorf("dead at %d: %d lockdowns, want one", n, len(ledger.Lockdowns))
+		}
+	}
+}
+
+func TestAWorkflowAsksForALockdown(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	r := w.active("web01")
+	w.take(own(t, "7", "lockdown", "web01"), access.Accepted)
+	w.wantState(r.ID, access.Revoked)
+	w.take(own(t, "8", "unlock", "web01"), access.Accepted) // another's
+	_, err := w.service.Submit(ctx, as(alice), "", ask("web01"))
+	wantCode(t, err, access.LockedDown)
+	w.take(own(t, "7", "unlock", "web01"), access.Accepted)
+	second := w.active("web01")
+	w.take(own(t, "9", "revoke", "web01"), access.Accepted)
+	if got := w.wantState(second.ID, access.Revoked); got.Targets[0].Reason.Code != access.ClosedByAlert {
+		t.Errorf("reason %+v", got.Targets[0].Reason)
+	}
+}
+
+func TestAnAlertStandsInForTheApprover(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	w.rule(oneApprover)
+	w.take(metric(t, "06-extra-resource-health.json", "web01"), access.Accepted)
+	me := as(alice)
+	me.Groups = []string{oncall}
+	submit := func(who access.Actor, vm string, want access.State) {
+		t.Helper()
+		r, err := w.service.Submit(ctx, who, "", ask(vm))
+		must(t, err)
+		w.deliver()
+		w.wantState(r.ID, want)
+	}
+	submit(me, "web01", access.Active)
+	submit(me, "db01", access.AwaitingApproval)
+	submit(as(bob), "web01", access.AwaitingApproval)
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\nenforced: true\n" + twoApprovers)
+	submit(me, "web01", access.AwaitingApproval) // never in the place of a guardrail's
+	w.pass(time.Hour)
+	w.sweep()
+	if got := w.ledgerKinds(); got[len(got)-1] != "alert.pre-approval-ended" {
+		t.Errorf("the record: %v", got)
+	}
+}

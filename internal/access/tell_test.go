@@ -1,0 +1,211 @@
+package access_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"jitgate/internal/access"
+	"jitgate/internal/access/accesstest"
+)
+
+func TestEverythingIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team", "siem"}
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.vote(r.ID, approver(bob))
+	w.deliver()
+	w.pass(50 * time.Minute)
+	w.pass(10 * time.Minute)
+	w.wantState(r.ID, access.Expired)
+	want := w.kinds(r.ID)
+	for _, channel := range w.channel.Names {
+		if got := w.channel.Kinds(channel); !slices.Equal(got, want) {
+			t.Errorf("%s was told of %v, want %v", channel, got, want)
+		}
+	}
+	ids := map[string]bool{}
+	for _, s := range w.channel.Sent() {
+		if ids[s.To+s.Notice.ID] {
+			t.Errorf("%s was told %s twice", s.To, s.Notice.ID)
+		}
+		ids[s.To+s.Notice.ID] = true
+	}
+	w.sweep()
+	if n := len(w.channel.Sent()); n != 2*len(want) {
+		t.Errorf("%d notices after a sweep, want %d", n, 2*len(want))
+	}
+}
+
+// TestAChannelThatIsDownHoldsNothingUp: the grant opens, the other channel is told,
+// and the one that was down is told all of it once it is up, in order.
+func TestAChannelThatIsDownHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"down", "up"}
+	w.channel.Fail = func(to string) error {
+		if to == "down" {
+			return access.ErrUnavailable
+		}
+		return nil
+	}
+	r := w.active("web01")
+	if got := w.channel.Kinds("up"); !slices.Equal(got, w.kinds(r.ID)) {
+		t.Errorf("the other channel was told of %v", got)
+	}
+	if n := w.queue.Len(); n > 10 {
+		t.Errorf("%d messages pile up", n)
+	}
+	w.pass(10 * time.Minute)
+	w.channel.Fail = nil
+	w.queue.DropAll() // and the message is lost
+	w.sweep()
+	if got := w.channel.Kinds("down"); !slices.Equal(got, w.kinds(r.ID)) {
+		t.Errorf("it was told of %v, want %v", got, w.kinds(r.ID))
+	}
+}
+
+func TestWhatCannotBeToldIsOnRecord(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"gone"}
+	w.channel.Fail = func(string) error { return accesstest.ErrGone }
+	r := w.active("web01")
+	if !slices.Contains(w.kinds(r.ID), "notice.failed") {
+		t.Errorf("the record: %v", w.kinds(r.ID))
+	}
+}
+
+func TestNewsThatIsOldIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"down"}
+	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.rule("approval: {quorum: 1, within: P3D}")
+	r := w.awaiting("web01")
+	w.pass(30 * time.Hour)
+	w.channel.Fail = nil
+	w.pass(time.Hour)
+	if got := w.channel.Kinds("down"); len(got) != 0 {
+		t.Errorf("told of %v", got)
+	}
+	w.wantState(r.ID, access.AwaitingApproval)
+}
+
+const callback = "https://prod-01.westeurope.logic.azure.com/workflows/1/triggers/x?sig=secret"
+
+func (w *world) subscribe(id, url string, events ...string) string {
+	w.tb.Helper()
+	got, err := w.service.Subscribe(ctx, id, url, events, carol)
+	if err != nil {
+		w.tb.Fatalf("subscribe: %v", err)
+	}
+	w.deliver()
+	return got
+}
+
+// calls are the states that a callback URL was told of.
+func (w *world) calls() []access.State {
+	var out []access.State
+	for _, s := range w.channel.Sent() {
+		if s.To == callback {
+			out = append(out, s.State)
+		}
+	}
+	return out
+}
+
+func TestAWorkflowWaits(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	id := w.subscribe(r.ID, callback, "granted", "denied")
+	if again := w.subscribe(r.ID, callback, "granted", "denied"); again != id {
+		t.Errorf("subscribed twice: %s and %s", id, again)
+	}
+	if len(w.calls()) != 0 {
+		t.Errorf("called too early: %v", w.calls())
+	}
+	w.vote(r.ID, approver(bob))
+	w.deliver()
+	w.pass(time.Hour)
+	if got := w.calls(); !slices.Equal(got, []access.State{access.Active}) {
+		t.Errorf("called with %v, want once, when it was open", got)
+	}
+	stored := w.request(r.ID)
+	if c := stored.Callbacks[0]; !c.Done || strings.Contains(c.Sealed+c.ID, "logic.azure.com/work") && !strings.HasPrefix(c.ID, "hash of") {
+		t.Errorf("callback %+v", c)
+	}
+
+	over := w.awaiting("web01")
+	if _, err := w.service.Revoke(ctx, over.ID, alice); err != nil {
+		t.Fatal(err)
+	}
+	w.subscribe(over.ID, callback+"2", "denied") // has come already
+	if s := w.channel.Sent(); s[len(s)-1].To != callback+"2" || s[len(s)-1].State != access.Cancelled {
+		t.Errorf("last call: %+v", s[len(s)-1])
+	}
+}
+
+func TestAWorkflowThatIsDownIsToldLater(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	r := w.submit(ask("web01"))
+	w.subscribe(r.ID, callback)
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+	w.channel.Fail = nil
+	w.pass(time.Minute)
+	if got := w.calls(); !slices.Equal(got, []access.State{access.Active}) {
+		t.Errorf("called with %v", got)
+	}
+}
+
+func TestCancelledAndRefusedSubscriptions(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.subscribe(r.ID, callback)
+	must(t, w.service.Unsubscribe(ctx, r.ID, callback, carol))
+	must(t, w.service.Unsubscribe(ctx, r.ID, callback, carol))
+	must(t, w.service.Unsubscribe(ctx, r.ID, "https://unknown.example", carol))
+	w.vote(r.ID, approver(bob))
+	w.deliver()
+	if len(w.calls()) != 0 {
+		t.Errorf("called all the same: %v", w.calls())
+	}
+	_, err := w.service.Subscribe(ctx, r.ID, "http://10.0.0.1/", nil, carol)
+	wantCode(t, err, access.CallbackRefused)
+	_, err = w.service.Subscribe(ctx, r.ID, callback, []string{"granted", "opened"}, carol)
+	wantCode(t, err, access.EventsInvalid)
+	for i := range access.MaxCallbacks {
+		_, err = w.service.Subscribe(ctx, r.ID, callback+strings.Repeat("x", i+1), nil, carol)
+		must(t, err)
+	}
+	_, err = w.service.Subscribe(ctx, r.ID, callback+"one too many", nil, carol)
+	wantCode(t, err, access.CallbacksTooMany)
+	_, err = w.service.Subscribe(ctx, "no-such-request", callback, nil, carol)
+	if !errors.Is(err, access.ErrNotFound) {
+		t.Errorf("no such request: %v", err)
+	}
+}
+
+// TestTheLedgerIsTold: lockdowns and suspicion are news too.
+func TestTheLedgerIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"security"}
+	w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
+	w.deliver()
+	if got := w.channel.Kinds("security"); !slices.Equal(got, []string{"lockdown.set"}) {
+		t.Errorf("told of %v", got)
+	}
+	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.lockDown(access.Lockdown{Scope: scopeOf("db01")})
+	w.deliver()
+	w.channel.Fail = nil
+	w.queue.DropAll()
+	w.sweep()
+	if got := w.channel.Kinds("security"); !slices.Equal(got, []string{"lockdown.set", "lockdown.set"}) {
+		t.Errorf("told of %v", got)
+	}
+}

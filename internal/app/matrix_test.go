@@ -1,0 +1,186 @@
+package app_test
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"jitgate/internal/api"
+	"jitgate/internal/identity"
+	"jitgate/internal/local/entra"
+	"jitgate/internal/web"
+)
+
+// rights is who may call what, written down once more and by hand: what the code says
+// is held against it. "own" stands for what somebody may do with their own requests
+// only. Callers are roles of people, or of applications with "app:" before them; "key"
+// is whoever shows the alert key.
+var rights = map[string]string{
+	"POST /api/requests":              "Jit.Request app:Jit.Request",
+	"GET /api/requests":               "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Request",
+	"GET /api/requests/{id}":          "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Request",
+	"GET /api/requests/{id}/events":   "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Request",
+	"POST /api/requests/{id}/approve": "Jit.Approve app:Jit.Decide.Workflow",
+	"POST /api/requests/{id}/deny":    "Jit.Approve app:Jit.Decide.Workflow",
+	"POST /api/requests/{id}/revoke":  "Jit.Request Jit.Approve Jit.Admin app:Jit.Request",
+	"POST /api/requests/{id}/extend":  "Jit.Request",
+	"POST /api/requests/{id}/review":  "Jit.Approve Jit.Admin",
+	"POST /api/subscriptions":         "app:Jit.Request app:Jit.Decide.Workflow",
+	"POST /api/subscriptions/cancel":  "app:Jit.Request app:Jit.Decide.Workflow",
+
+	"GET /api/policies":                         "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"PUT /api/policies":                         "Jit.Admin",
+	"GET /api/policies/history":                 "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"POST /api/policies/remove":                 "Jit.Admin",
+	"GET /api/policies/proposals":               "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"POST /api/policies/proposals/{id}/approve": "Jit.Admin",
+	"POST /api/policies/proposals/{id}/reject":  "Jit.Admin",
+	"POST /api/policies/explain":                "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"POST /api/policies/what-if":                "Jit.Admin",
+
+	"GET /api/lockdowns":            "Jit.Approve Jit.Admin",
+	"POST /api/lockdowns":           "Jit.Approve Jit.Admin",
+	"POST /api/lockdowns/{id}/lift": "Jit.Approve Jit.Admin",
+	"GET /api/events":               "Jit.Approve Jit.Admin Jit.Audit",
+
+	"POST /api/alerts":      "app:Jit.Decide.Workflow app:ActionGroupsSecureWebhook key",
+	"GET /api/alerts/rules": "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"PUT /api/alerts/rules": "Jit.Admin",
+
+	"GET /api/machines":                 "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"GET /api/machines/report":          "Jit.Approve Jit.Admin Jit.Audit",
+	"GET /api/machines/{vm}":            "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"GET /api/machines/{vm}/events":     "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"GET /api/machines/{vm}/explain":    "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"POST /api/machines/{vm}/protect":   "Jit.Admin",
+	"POST /api/machines/{vm}/unprotect": "Jit.Admin",
+}
+
+const oneMachine = "/api/machines/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{vm}"
+
+const alertKey = "a-key-of-more-than-thirty-two-characters"
+
+// TestEveryRouteAndEveryRole walks the whole API with no token, with a token of each
+// role for a person and for an application, with one of a tenant that is not served,
+// and with the alert key, and holds what happens against the table. Calls have no body and name things that do not exist: who may call is found
+// out before anything else is looked at, so a caller who may gets another answer than
+// 401 and 403 role_missing.
+func TestEveryRouteAndEveryRole(t *testing.T) {
+	const strangers = "88888888-0000-4000-8000-000000000002"
+	e := edgeWith(t, map[string]string{"JITGATE_ALERT_KEY": alertKey})
+	base := e.stack.Env["JITGATE_ENTRA_URL"]
+	mint := func(claims map[string]any, o entra.MintOptions) string {
+		t.Helper()
+		token, err := e.stack.Entra.Mint(base, claims, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "Bearer " + token
+	}
+	callers := map[string]string{ // what the table calls them → Authorization
+		"a person without roles": mint(map[string]any{"roles": nil}, entra.MintOptions{User: "alice"}),
+		"a stranger": mint(map[string]any{"tid": strangers, "iss": strings.ReplaceAll(e.stack.Settings["JITGATE_ISSUER"], e.stack.Settings["JITGATE_TENANT_ID"], strangers)},
+			entra.MintOptions{User: "carol"}),
+	}
+	for _, role := range []string{identity.RoleRequest, identity.RoleApprove, identity.RoleAdmin, identity.RoleAudit, identity.RoleDecideWorkflow, identity.RoleActionGroup} {
+		callers[role] = mint(map[string]any{"roles": []string{role}}, entra.MintOptions{User: "alice"})
+		app := "runner"
+		if role == identity.RoleActionGroup {
+			app = "actiongroup" // the role counts for Azure Monitor alone
+			callers["another application with "+role] = mint(map[string]any{"roles": []string{role}}, entra.MintOptions{App: "runner"})
+		}
+		callers["app:"+role] = mint(map[string]any{"roles": []string{role}}, entra.MintOptions{App: app})
+	}
+
+	covered := map[string]bool{}
+	for path, item := range e.app.API.OpenAPI().Paths {
+		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete, "PATCH": item.Patch} {
+			if op == nil {
+				continue
+			}
+			name := method + " " + strings.Replace(path, oneMachine, "/api/machines/{vm}", 1)
+			may, known := rights[name]
+			if !known {
+				t.Errorf("%s is not in the table", name)
+				continue
+			}
+			covered[name] = true
+			if declared, _ := op.Extensions[web.OperationsExtension].([]identity.Operation); len(declared) == 0 {
+				t.Errorf("%s does not say what its caller must be allowed to do", name)
+			}
+			address := fill(path)
+			if status, code := e.knock(method, address, ""); status != http.StatusUnauthorized || code != "token_missing" {
+				t.Errorf("%s without a token: %d %s", name, status, code)
+			}
+			for who, authorization := range callers {
+				status, code := e.knock(method, address, authorization)
+				let := status != http.StatusUnauthorized && code != "role_missing"
+				if want := slices.Contains(strings.Fields(may), who); let != want {
+					t.Errorf("%s as %s: %d %s, let in: %t, want %t", name, who, status, code, let, want)
+				}
+				if who == "a stranger" && status != http.StatusUnauthorized {
+					t.Errorf("%s as a stranger: %d %s", name, status, code)
+				}
+			}
+			status, code := e.knock(method, address+"?code="+alertKey, "")
+			if let, want := status != http.StatusUnauthorized, strings.Contains(may, "key"); let != want {
+				t.Errorf("%s with the alert key: %d %s, let in: %t, want %t", name, status, code, let, want)
+			}
+		}
+	}
+	for name := range rights {
+		if !covered[name] {
+			t.Errorf("%s is in the table and not in the API", name)
+		}
+	}
+}
+
+var placeholder = regexp.MustCompile(`\{(\w+)\}`)
+
+// fill puts names into a path that no such thing has.
+func fill(path string) string {
+	return placeholder.ReplaceAllStringFunc(path, func(name string) string {
+		if name == "{subscription}" {
+			return "00000000-0000-0000-0000-000000000001"
+		}
+		return "no-such-" + strings.Trim(name, "{}")
+	})
+}
+
+// knock makes a call with nothing in it and returns the status and the problem's code.
+func (e *edge) knock(method, path, authorization string) (int, string) {
+	e.t.Helper()
+	headers := map[string]string{}
+	if authorization != "" {
+		headers["Authorization"] = authorization
+	}
+	status, _, body := e.call(method, path, "", "", headers)
+	if status < 400 {
+		return status, ""
+	}
+	return status, decode[api.Problem](e.t, body).Code
+}
+
+// TestAWrongAlertKeyIsNone: near misses, other routes' parameters and other methods.
+func TestAWrongAlertKeyIsNone(t *testing.T) {
+	e := edgeWith(t, map[string]string{"JITGATE_ALERT_KEY": alertKey})
+	for _, given := range []string{"", "x", alertKey[:len(alertKey)-1], alertKey + "x", strings.ToUpper(alertKey)} {
+		if status, code := e.knock("POST", "/api/alerts?code="+given, ""); status != http.StatusUnauthorized {
+			t.Errorf("%q: %d %s", given, status, code)
+		}
+	}
+	if status, _, body := e.call("POST", "/api/alerts", "{}", "", map[string]string{"X-Functions-Key": alertKey}); status != http.StatusBadRequest {
+		t.Errorf("in the header: %d %s", status, body)
+	}
+	if strings.Contains(e.log.String(), alertKey) {
+		t.Error("the key is in the log")
+	}
+	none := newEdge(t)
+	if status, code := none.knock("POST", "/api/alerts?code=", ""); status != http.StatusUnauthorized {
+		t.Errorf("no key is set: %d %s", status, code)
+	}
+}

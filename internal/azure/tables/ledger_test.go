@@ -1,0 +1,113 @@
+package tables
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"jitgate/internal/access"
+	"jitgate/internal/audit"
+)
+
+func TestRowsOfLedger(t *testing.T) {
+	a, _, s := recorded(t)
+	before := a.Counts()["transaction"]
+	if err := errors.Join(lockSample(t.Context(), s, "one"), s.MarkLedgerTold(t.Context(), map[string]int{"teams": 1}), deny(t.Context(), s)); err != nil {
+		t.Fatal(err)
+	}
+	putSignals(t, s, 0, 1)
+	if err := s.SettleSignal(t.Context(), signalKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Counts()["transaction"] - before; got != 5 {
+		t.Errorf("%d transactions for five changes", got)
+	}
+	want := []string{signalKey(0), "done-2026-03-01T12:00:00.000000000Z-" + signalKey(0), "event-000000000001", "ledger", "t-1:o-1"}
+	if d := cmp.Diff(want, keysOf(t, s.ledger.table, "")); d != "" {
+		t.Errorf("rows (-want +got):\n%s", d)
+	}
+}
+
+// Looking for what is open or may be forgotten, and for what was not told yet, reads
+// the rows that answer it and no others: the rest only ever grows.
+func TestQueriesOfLedger(t *testing.T) {
+	a, rec, s := recorded(t)
+	for n := range 12 {
+		if err := lockSample(t.Context(), s, fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	putSignals(t, s, 3, 1)
+	before := a.Counts()
+	rec.filters, rec.tops = nil, nil
+	for _, c := range []struct{ after, limit int }{{0, 0}, {9, 2}, {9, 5000}} {
+		if _, err := s.LedgerEvents(t.Context(), c.after, c.limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.OpenSignals(t.Context(), func(access.Signal) error { return nil }), s.ForgetSignals(t.Context(), noon)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"PartitionKey eq 'ledger' and RowKey ge 'event-' and RowKey lt 'event.'",
+		"PartitionKey eq 'ledger' and RowKey ge 'event-000000000010' and RowKey lt 'event.'",
+		"PartitionKey eq 'ledger' and RowKey ge 'event-000000000010' and RowKey lt 'event.'",
+		"PartitionKey eq 'alerts' and RowKey ge 'open-' and RowKey lt 'open.'",
+		"PartitionKey eq 'alerts' and RowKey ge 'done-' and RowKey lt 'done-2026-03-01T12:00:00.000000000Z'",
+	}
+	if d := cmp.Diff(want, rec.filters) + cmp.Diff([]string{"1000", "2", "1000", "1000", "1000"}, rec.tops); d != "" {
+		t.Errorf("queries and their pages (-want +got):\n%s", d)
+	}
+	after := a.Counts()
+	if queries, others := after["query"]-before["query"], sum(after)-sum(before); queries != 5 || others != 5 {
+		t.Errorf("%d queries and %d operations in all, want 5 of each: nothing was to be forgotten", queries, others)
+	}
+}
+
+// The record goes on in order where a request's would have run out of digits.
+func TestLongLedger(t *testing.T) {
+	s := newAccount(t).store(t)
+	l := access.Ledger{Events: 999_998}
+	c, err := ledgerColumns(&l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ledger.write(t.Context(), insert(ledgerPartition, ledgerRow, c)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.UpdateLedger(t.Context(), func(*access.Ledger) ([]audit.Event, error) { return make([]audit.Event, 3), nil }); err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.LedgerEvents(t.Context(), 999_999, 0)
+	if err != nil || len(events) != 2 || events[0].Sequence != 1_000_000 || events[1].Sequence != 1_000_001 {
+		t.Errorf("events %+v, error %v", events, err)
+	}
+}
+
+// Forgetting takes as many transactions as it must. Dying in between forgets a part,
+// never half an alert, and the next one goes on.
+func TestForgetDiesHalfWay(t *testing.T) {
+	a := newAccount(t)
+	s := a.store(t)
+	putSignals(t, s, 120, 0)
+	before := a.Counts()["transaction"]
+	dieAfter(a, 1)
+	if err := s.ForgetSignals(t.Context(), noon.Add(time.Hour*24)); !errors.Is(err, access.ErrUnavailable) {
+		t.Fatalf("error %v, want ErrUnavailable", err)
+	}
+	a.SetFaults(nil, nil)
+	if got := keysOf(t, s.ledger.table, ""); len(got) != 2*(120-50) {
+		t.Fatalf("%d rows are left", len(got))
+	}
+	died := a.Counts()["transaction"]
+	if err := s.ForgetSignals(t.Context(), noon.Add(time.Hour*24)); err != nil {
+		t.Fatal(err)
+	}
+	wantSignals(t, s)
+	if got := a.Counts()["transaction"] - died; got != 2 || died == before {
+		t.Errorf("%d transactions for the rest", got)
+	}
+}
