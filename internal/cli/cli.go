@@ -82,6 +82,7 @@ started the local stack. See "jitgate help settings" and "jitgate help exit-code
   jitgate protect web01 --wait
   jitgate request --vm web01 --port 22 --duration 1h --reason "INC-1042 disk full" --wait
   jitgate list --mine
+  jitgate approve 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11
   jitgate revoke 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.NoArgs,
@@ -94,18 +95,20 @@ started the local stack. See "jitgate help settings" and "jitgate help exit-code
 	flags.BoolVar(&a.wide, "wide", false, "show full ids in tables")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say which settings are used and which calls are made")
 
-	const access, machines, rules, setup = "access", "machines", "policy", "setup"
+	const access, machines, rules, safety, setup = "access", "machines", "policy", "safety", "setup"
 	root.AddGroup(&cobra.Group{ID: access, Title: "Access:"}, &cobra.Group{ID: machines, Title: "Machines:"},
-		&cobra.Group{ID: rules, Title: "Policy:"}, &cobra.Group{ID: setup, Title: "Setup:"})
+		&cobra.Group{ID: rules, Title: "Policy:"}, &cobra.Group{ID: safety, Title: "Safety:"}, &cobra.Group{ID: setup, Title: "Setup:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
 			root.AddCommand(c)
 		}
 	}
-	add(access, a.requestCommand(), a.listCommand(), a.showCommand(), a.revokeCommand())
+	add(access, a.requestCommand(), a.listCommand(), a.showCommand(), a.approveCommand(), a.denyCommand(),
+		a.extendCommand(), a.revokeCommand(), a.reviewCommand())
 	add(machines, a.machinesCommand(), a.protectCommand(), a.unprotectCommand(), a.explainCommand(), a.reportCommand())
 	add(rules, a.policyCommand())
+	add(safety, a.lockdownCommand(), a.alertsCommand(), a.eventsCommand())
 	add(setup, a.loginCommand(), a.versionCommand())
 	root.AddCommand(exitCodesTopic(), settingsTopic())
 	root.SetCompletionCommandGroupID(setup)

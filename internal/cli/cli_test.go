@@ -72,7 +72,7 @@ func TestExitCodes(t *testing.T) {
 		{"what-if and wait", nil, []string{"unprotect", "web-1", "--what-if", "--wait"}, exitUsage, nil},
 		{"ids of other things", nil, []string{"request", "--vm", subscription, "--port", "22"}, exitUsage, []string{"not the id of a virtual machine"}},
 		{"csv elsewhere", nil, []string{"machines", "list", "-o", "csv"}, exitUsage, []string{"table or json"}},
-		{"open", nil, []string{"report"}, exitOpen, []string{"10 of 11"}},
+		{"open", nil, []string{"report"}, exitCheck, []string{"10 of 11"}},
 		{"no such group", nil, []string{"report", "-g", "nowhere"}, exitNotFound, []string{`"nowhere"`}},
 		{"Azure does not show it", fail(502, "machine_unreadable"), []string{"explain", "--vm", "web-1", "--port", "22"}, exitUnavailable, []string{"machine_unreadable"}},
 		{"denied", nil, []string{"request", "--vm", "denied-1", "--port", "22", "--wait"}, exitNoAccess, []string{"denied-1 is Denied"}},

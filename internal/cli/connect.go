@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -37,9 +38,10 @@ const (
 	longPause = 10 * time.Second
 )
 
-// patient repeats calls that found the service unavailable. Every call this
+// patient repeats calls that found the service unavailable. Nearly every call this
 // program makes may be repeated: reads, a policy or a protection that is put again, a
-// request with its idempotency key, and what ends a request or a protection.
+// request with its idempotency key, a vote, and what ends a request or a protection.
+// The others are made [once].
 type patient struct {
 	app  *App
 	next http.RoundTripper
@@ -60,7 +62,7 @@ func (p *patient) RoundTrip(r *http.Request) (*http.Response, error) {
 		response, err := p.next.RoundTrip(call)
 		p.app.detail("call: %s %s: %s (%s)", r.Method, r.URL.Path, outcome(response, err), p.app.Clock.Since(began).Round(time.Millisecond))
 		again := err != nil || response.StatusCode == http.StatusServiceUnavailable
-		if !again || try == tries || r.Context().Err() != nil {
+		if !again || r.Context().Value(onceKey{}) != nil || try == tries || r.Context().Err() != nil {
 			return response, err
 		}
 		wait := pause
@@ -77,6 +79,22 @@ func (p *patient) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		pause *= 2
 	}
+}
+
+type onceKey struct{}
+
+// once is for calls that would do something twice if an answer were lost and they
+// were repeated.
+func once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// doubtful adds to an error of a call that was made once, and may have arrived, how
+// to find out.
+func doubtful(err error, look string) error {
+	f := explain(err)
+	if f.exit != exitUnavailable {
+		return f
+	}
+	return f.hinting("it may have arrived; before you repeat it, look with: " + look)
 }
 
 func outcome(r *http.Response, err error) string {

@@ -12,7 +12,7 @@ import (
 const (
 	exitDone        = 0
 	exitUnexpected  = 1
-	exitOpen        = 2
+	exitCheck       = 2
 	exitNotAllowed  = 3
 	exitNotFound    = 4
 	exitConflict    = 5
@@ -28,7 +28,7 @@ var exitCodes = []struct {
 }{
 	{exitDone, "done"},
 	{exitUnexpected, "failed unexpectedly, or was interrupted"},
-	{exitOpen, "report: a management port is open, or not proven closed"},
+	{exitCheck, "a check failed: report found a management port open or not proven closed, policy test a case with another answer, policy lint --strict a finding"},
 	{exitNotAllowed, "not signed in, not allowed, or ruled out by policy at once (HTTP 401, 403)"},
 	{exitNotFound, "not found (HTTP 404)"},
 	{exitConflict, "in conflict with what is there, for example ended already (HTTP 409); or waited, and the protection is Blocked"},

@@ -33,11 +33,7 @@ The exit code is 0 whatever the answer is. For a script: -o json, and "verdict".
 	flags.StringVar(&vm, "vm", "", "name or ARM id of the virtual machine")
 	flags.StringVar(&port, "port", "", "port: 22, 22/tcp, 53/udp")
 	flags.StringVar(&source, "source", "", "address the connection comes from (default the address the server sees)")
-	for _, name := range []string{"vm", "port"} {
-		if err := c.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is declared above
-		}
-	}
+	required(c, "vm", "port")
 	complete(c, "vm", a.completeMachines)
 	return c
 }

@@ -96,6 +96,13 @@ func explainProblem(p *api.Problem) *failure {
 		default:
 			f.lines = append(f.lines, e.Field+": "+e.Detail)
 		}
+		from := origin(e.Policy, e.Passes)
+		if e.Detail == p.Detail { // it belongs to the sentence itself
+			for j, line := range from {
+				from[j] = strings.TrimSpace(line)
+			}
+		}
+		f.lines = append(f.lines, from...)
 	}
 	// The detail of a problem with several faults is all their sentences in a row,
 	// which nobody can read and the lines say again.
@@ -118,8 +125,10 @@ const listMachines = "list those there are with: jitgate machines list"
 
 // wayOut is what to type, by the code of a problem.
 var wayOut = map[string]string{
-	"request_not_found": "list yours with: jitgate list --mine",
-	"policy_not_found":  "list those there are with: jitgate policy list",
-	"vm_not_found":      listMachines,
-	"priority_taken":    "let the rule come back at another priority: jitgate unprotect VM --priority RULE=NUMBER",
+	"request_not_found":  "list yours with: jitgate list --mine",
+	"policy_not_found":   "list those there are with: jitgate policy list",
+	"vm_not_found":       listMachines,
+	"lockdown_not_found": "list those in force with: jitgate lockdown list",
+	"proposal_not_found": "list those that wait with: jitgate policy proposals",
+	"priority_taken":     "let the rule come back at another priority: jitgate unprotect VM --priority RULE=NUMBER",
 }

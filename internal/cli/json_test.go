@@ -79,9 +79,10 @@ func TestJSONHasTheShapesOfTheAPI(t *testing.T) {
 	same(t, "machines", decode[api.MachineList](t, d.ok("machines", "list", "-o", "json").stdout).Machines, d.service.machines)
 
 	d.env["JITGATE_TOKEN"] = secret("root")
-	d.stdin = "scope: " + subscription + "\nports: [22]\n"
-	p := decode[api.Policy](t, d.ok("policy", "apply", "-f", "-", "-o", "json").stdout)
-	same(t, "policy apply", p, d.service.policies[subscription])
+	d.stdin = "apiVersion: jitgate/v1\nscope: " + subscription + "\nports: [{port: 22, protocol: TCP}]\nsources: [{range: 203.0.113.0/24}]\n"
+	changed := decode[api.ChangedPolicy](t, d.ok("policy", "apply", "-f", "-", "-o", "json").stdout)
+	p := encodePolicy(d.service.set()[0])
+	same(t, "policy apply", changed, api.ChangedPolicy{Policy: &p})
 	same(t, "policy list", decode[api.PolicyList](t, d.ok("policy", "list", "-o", "json").stdout), api.PolicyList{Policies: []api.Policy{p}})
 	same(t, "policy show", decode[api.Policy](t, d.ok("policy", "show", subscription, "-o", "json").stdout), p)
 	if shown := d.ok("policy", "show", subscription).stdout; shown != d.stdin {
@@ -96,7 +97,7 @@ func TestOutcomeIsShownWhenThereIsNoAccess(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	r = d.run("request", "--vm", "denied-1", "--port", "22", "--wait")
-	contains(t, "stdout", r.stdout, "denied-1 is Denied: The policy does not allow this port. (port_not_allowed)")
+	contains(t, "stdout", r.stdout, "denied-1 is Denied:\n- The policy does not allow this port. (port_not_allowed)\n  policy: "+subscription+" version 1\n  would pass: 443/TCP\n- Not on Sundays. (condition_unmet)\n  policy: guardrail tenant version 3\n")
 	r = d.run("request", "--vm", "failed-1", "--port", "22", "--wait")
 	contains(t, "stdout", r.stdout, "failed-1 is Failed: The NSG has no room for another rule. (nsg_full)")
 	if strings.Contains(r.stdout, "(in ") {

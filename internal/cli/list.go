@@ -16,17 +16,24 @@ const fullPage = 200
 
 func (a *App) listCommand() *cobra.Command {
 	var filter client.Filter
-	var allPages bool
+	var allPages, awaiting bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List requests, newest first",
 		Long: `List requests, newest first. Callers who may not see the requests of others get
-their own.`,
+their own. --awaiting lists those that wait for approvers, --review-due those for
+which somebody broke the glass and nobody has reviewed it.`,
 		Example: `  jitgate list --mine
   jitgate list --state active --vm web01
+  jitgate list --awaiting
   jitgate list --all-pages -o json`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(c *cobra.Command, _ []string) error { return a.list(c.Context(), filter, allPages) }),
+		RunE: a.run(func(c *cobra.Command, _ []string) error {
+			if awaiting {
+				filter.State = "AwaitingApproval"
+			}
+			return a.list(c.Context(), filter, allPages)
+		}),
 	}
 	flags := c.Flags()
 	flags.StringVar(&filter.State, "state", "", "only requests in this state, for example active")
@@ -35,9 +42,12 @@ their own.`,
 	flags.StringVar(&filter.VM, "vm", "", "only requests for this virtual machine, by name or ARM id")
 	complete(c, "vm", a.completeMachines)
 	flags.BoolVar(&filter.Mine, "mine", false, "only your own requests")
+	flags.BoolVar(&awaiting, "awaiting", false, "only requests that wait for approvers")
+	flags.BoolVar(&filter.ReviewDue, "review-due", false, "only requests whose break-glass is to be reviewed")
 	flags.IntVar(&filter.Limit, "limit", 50, "most requests to list, 1 to 200")
 	flags.BoolVar(&allPages, "all-pages", false, "list all there are")
 	c.MarkFlagsMutuallyExclusive("limit", "all-pages")
+	c.MarkFlagsMutuallyExclusive("state", "awaiting")
 	return c
 }
 
@@ -99,6 +109,12 @@ func (a *App) writeRequests(w io.Writer, requests []api.Request) {
 			until = a.moment(*r.ExpiresAt)
 		}
 		rows = append(rows, table.Row{r.ID, created, a.state(r.State), machines, ports, r.Source, r.Requester.Name, until})
+		if waits := a.waiting(r); waits != "" {
+			rows = append(rows, table.Row{under(waits)})
+		}
+		if r.Review != nil && r.Review.ClosedAt == nil {
+			rows = append(rows, table.Row{under("review " + a.review(r.Review))})
+		}
 		for _, t := range r.Targets {
 			if t.Warning != nil {
 				rows = append(rows, table.Row{under("warning: " + warningOf(t))})

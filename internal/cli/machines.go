@@ -138,11 +138,7 @@ func (a *App) writeProtection(w io.Writer, p api.Protection) {
 	facts := []table.Row{{"Machine:", a.name(p.VM)}, {"State:", a.state(p.State)}}
 	facts = append(facts, a.wish(p)...)
 	if p.By != nil {
-		by := p.By.Name
-		if a.wide || by == "" {
-			by = strings.TrimSpace(by + " " + p.By.Object)
-		}
-		facts = append(facts, table.Row{"By:", by})
+		facts = append(facts, table.Row{"By:", a.person(*p.By)})
 	}
 	if p.ChangedAt != nil {
 		facts = append(facts, table.Row{"Changed:", a.moment(*p.ChangedAt)})

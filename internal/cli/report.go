@@ -94,7 +94,7 @@ func allClosed(r api.Report) error {
 	if open == 0 {
 		return nil
 	}
-	return &failure{exit: exitOpen, sentence: fmt.Sprintf("open, or not proven closed: %d of %d virtual machines", open, len(r.Machines))}
+	return &failure{exit: exitCheck, sentence: fmt.Sprintf("open, or not proven closed: %d of %d virtual machines", open, len(r.Machines))}
 }
 
 // parseSubscriptions reads ids of subscriptions, as UUIDs or as ARM ids.

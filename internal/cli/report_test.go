@@ -17,7 +17,7 @@ func TestReportInJSONHasTheShapeOfTheAPI(t *testing.T) {
 	d.ok("protect", "web-1", "--wait")
 	r := d.run("report", "-g", "east", "-g", "West", "-g", "east", "-o", "json")
 	report := decode[api.Report](t, r.stdout)
-	if r.code != exitOpen || len(report.Machines) != 2 || report.Summary.Open != 2 {
+	if r.code != exitCheck || len(report.Machines) != 2 || report.Summary.Open != 2 {
 		t.Errorf("exit code %d, report %+v", r.code, report)
 	}
 	same(t, "scopes", d.service.scopes, []string{subscription + "/resourceGroups/east", subscription + "/resourceGroups/west"})

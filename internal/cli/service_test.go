@@ -27,18 +27,20 @@ type service struct {
 	*httptest.Server
 	clock clockwork.Clock
 
-	mu       sync.Mutex
-	machines []api.Machine
-	requests []*stored // oldest first
-	policies map[string]api.Policy
-	guarded  map[string]*guarded // by VM id, lower case
-	calls    []string
-	scopes   []string // of the last report
-	keys     []string
-	lose     int // so many answers are lost: the call is carried out, the caller gets 503
-	down     int // so many calls get 503 and nothing is done
-	fail     *api.Problem
-	badly    bool // fail without a problem document
+	mu        sync.Mutex
+	machines  []api.Machine
+	requests  []*stored // oldest first
+	policies  shelf
+	guarded   map[string]*guarded // by VM id, lower case
+	lockdowns []api.Lockdown
+	events    []api.Event // the installation's record
+	calls     []string
+	scopes    []string // of the last report
+	keys      []string
+	lose      int // so many answers are lost: the call is carried out, the caller gets 503
+	down      int // so many calls get 503 and nothing is done
+	fail      *api.Problem
+	badly     bool // fail without a problem document
 }
 
 type stored struct {
@@ -57,7 +59,7 @@ const (
 )
 
 func newService(t testing.TB, clock clockwork.Clock) *service {
-	s := &service{clock: clock, policies: map[string]api.Policy{}, guarded: map[string]*guarded{}}
+	s := &service{clock: clock, guarded: map[string]*guarded{}}
 	for _, name := range []string{"web-1", "web-2", "denied-1", "failed-1", "waiting-1", "stopped-1", "blocked-1", "taken-1"} {
 		s.machines = append(s.machines, api.Machine{ID: subscription + "/resourceGroups/web" + compute + name, Name: name})
 	}
@@ -75,10 +77,11 @@ func newService(t testing.TB, clock clockwork.Clock) *service {
 	api.HandleFunc("GET /api/requests", s.list)
 	api.HandleFunc("GET /api/requests/{id}", s.get)
 	api.HandleFunc("POST /api/requests/{id}/revoke", s.revoke)
-	api.HandleFunc("GET /api/requests/{id}/events", s.events)
+	api.HandleFunc("GET /api/requests/{id}/events", s.requestEvents)
 	s.serveMachines(api)
-	api.HandleFunc("GET /api/policies", s.listPolicies)
-	api.HandleFunc("PUT /api/policies", s.applyPolicy)
+	s.serveDecisions(api)
+	s.serveWatch(api)
+	s.servePolicies(api)
 	mux.Handle("/api/", s.guard(api))
 	s.Server = httptest.NewUnstartedServer(mux)
 	s.Start()
@@ -87,14 +90,14 @@ func newService(t testing.TB, clock clockwork.Clock) *service {
 }
 
 // people of the stand-in; the token of a person is secret(name).
-var people = map[string]bool{"ada": false, "root": true} // true = administrator
+var people = map[string]bool{"ada": false, "root": true, "rita": true} // true = administrator
 
 func secret(name string) string { return "SECRET-TOKEN-OF-" + name }
 
 func (s *service) token(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("user")
 	if _, known := people[name]; !known {
-		answer(w, http.StatusNotFound, map[string]string{"error": "unknown_user", "error_description": "known are ada, root"})
+		answer(w, http.StatusNotFound, map[string]string{"error": "unknown_user", "error_description": "known are ada, rita, root"})
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]string{"access_token": secret(name), "token_type": "Bearer",
@@ -189,6 +192,9 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var faults []api.Fault
+	if in.Duration == "" {
+		in.Duration = "PT1H" // what policy says is usual
+	}
 	d, err := policy.ParseDuration(in.Duration)
 	if err != nil || d < policy.MinDuration {
 		faults = append(faults, api.Fault{Field: "duration", Code: "duration_too_short", Detail: in.Duration + " is too short; ask for at least PT5M."})
@@ -210,8 +216,11 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 	n := &stored{key: key, Request: api.Request{
 		ID: fmt.Sprintf("01990f3e-0000-7000-8000-%012d", len(s.requests)+1), State: "Pending",
 		Requester: api.Person{Object: "0b1d", Name: caller(r)}, Source: in.Source, Duration: in.Duration,
-		Justification: in.Justification, CreatedAt: s.clock.Now().UTC().Truncate(time.Second),
+		Justification: in.Justification, CreatedAt: s.clock.Now().UTC().Truncate(time.Second), BreakGlass: in.BreakGlass,
 	}}
+	if in.BreakGlass {
+		n.Review = &api.Review{DueAt: n.CreatedAt.Add(48 * time.Hour)}
+	}
 	for _, t := range in.Targets {
 		n.Targets = append(n.Targets, api.Target{VM: t.VM, Ports: t.Ports, State: "Pending"})
 	}
@@ -264,10 +273,11 @@ func (n *stored) proceed(now time.Time) {
 			return []api.Opening{{NSG: subscription + "/resourceGroups/web" + network + "nsg-" + name, State: state, Rules: []string{"jitgate-" + n.ID[len(n.ID)-4:] + "-" + name}}}
 		}
 		switch {
-		case t.State == "Pending" && strings.HasPrefix(name, "waiting-"):
-			t.State = "AwaitingApproval"
+		case t.State == "Pending" && strings.HasPrefix(name, "waiting-") && !n.BreakGlass:
+			n.await(t)
 		case t.State == "Pending" && strings.HasPrefix(name, "denied-"):
-			t.State, t.Reason = "Denied", &api.Reason{Code: "port_not_allowed", Text: "The policy does not allow this port."}
+			t.State, t.Reason = "Denied", &api.Reason{Code: unmet[0].Code, Text: unmet[0].Text}
+			t.Unmet = unmet
 		case t.State == "Pending":
 			t.State, t.Policy, t.ExpiresAt = "Approved", subscription+" version 1", &end
 			t.NSGs = groups("opening")
@@ -288,7 +298,7 @@ func (n *stored) proceed(now time.Time) {
 }
 
 func (n *stored) derive() {
-	for _, state := range []string{"Pending", "AwaitingApproval", "Approved", "Closing", "Active", "Revoked", "Failed", "Cancelled", "Denied"} {
+	for _, state := range []string{"Pending", "AwaitingApproval", "Approved", "Closing", "Active", "Revoked", "Failed", "Cancelled", "Rejected", "Denied"} {
 		for _, t := range n.Targets {
 			if t.State == state {
 				n.State = state
@@ -303,7 +313,7 @@ func (s *service) revoke(w http.ResponseWriter, r *http.Request) {
 	if n == nil {
 		return
 	}
-	if slices.Contains([]string{"Revoked", "Denied", "Failed", "Cancelled"}, n.State) {
+	if slices.Contains([]string{"Revoked", "Denied", "Rejected", "Failed", "Cancelled"}, n.State) {
 		refuse(w, http.StatusConflict, "request_ended", "The request has ended already ("+n.State+"); there is nothing to revoke.")
 		return
 	}
@@ -321,7 +331,7 @@ func (s *service) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *service) list(w http.ResponseWriter, r *http.Request) {
-	if !query(w, r, "state", "vm", "mine", "limit", "cursor") {
+	if !query(w, r, "state", "vm", "mine", "review", "limit", "cursor") {
 		return
 	}
 	q := r.URL.Query()
@@ -335,6 +345,7 @@ func (s *service) list(w http.ResponseWriter, r *http.Request) {
 	skip, _ := strconv.Atoi(q.Get("cursor"))
 	for i, n := range slices.Backward(s.requests) {
 		fits := (q.Get("state") == "" || strings.EqualFold(q.Get("state"), n.State)) &&
+			(q.Get("review") == "" || n.Review != nil && n.Review.ClosedAt == nil) &&
 			(q.Get("mine") == "" || n.Requester.Name == caller(r)) &&
 			(q.Get("vm") == "" || slices.ContainsFunc(n.Targets, func(t api.Target) bool { return t.VM == q.Get("vm") }))
 		if !fits || (skip > 0 && i >= skip) {
@@ -349,7 +360,7 @@ func (s *service) list(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, page)
 }
 
-func (s *service) events(w http.ResponseWriter, r *http.Request) {
+func (s *service) requestEvents(w http.ResponseWriter, r *http.Request) {
 	n := s.find(w, r)
 	if n == nil {
 		return
@@ -358,45 +369,4 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) {
 		{Sequence: 1, At: n.CreatedAt, Kind: "request.created", Actor: "0b1d", Name: n.Requester.Name, Text: "Asked for 1 VM(s)."},
 		{Sequence: 2, At: n.CreatedAt, Kind: "request.approved", Actor: "jitgate", VM: n.Targets[0].VM, Text: "Allowed."},
 	}})
-}
-
-func (s *service) listPolicies(w http.ResponseWriter, r *http.Request) {
-	if !query(w, r, "scope") {
-		return
-	}
-	out := api.PolicyList{Policies: []api.Policy{}}
-	for scope, p := range s.policies {
-		if q := r.URL.Query().Get("scope"); q == "" || q == scope {
-			out.Policies = append(out.Policies, p)
-		}
-	}
-	if len(out.Policies) == 0 && r.URL.Query().Get("scope") != "" {
-		refuse(w, http.StatusNotFound, "policy_not_found", "There is no policy at this scope.", api.Fault{Field: "scope", Code: "policy_not_found", Detail: "There is no policy at this scope."})
-		return
-	}
-	answer(w, http.StatusOK, out)
-}
-
-func (s *service) applyPolicy(w http.ResponseWriter, r *http.Request) {
-	var in api.NewPolicy
-	if !body(w, r, &in) {
-		return
-	}
-	if !people[caller(r)] {
-		refuse(w, http.StatusForbidden, "role_missing", "None of your app roles allows this.")
-		return
-	}
-	_, rest, found := strings.Cut(in.Document, "scope: ")
-	if !found {
-		detail := "Line 1, column 1: scope is missing."
-		refuse(w, http.StatusBadRequest, "policy_invalid", detail, api.Fault{Field: "document:1:1", Code: "policy_invalid", Detail: detail})
-		return
-	}
-	scope, _, _ := strings.Cut(rest, "\n")
-	p := s.policies[scope]
-	if p.Document != in.Document {
-		p = api.Policy{Scope: scope, Version: p.Version + 1, Hash: strings.Repeat("a1", 32), Document: in.Document}
-		s.policies[scope] = p
-	}
-	answer(w, http.StatusOK, p)
 }

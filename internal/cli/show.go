@@ -58,13 +58,20 @@ did what, when and why.`,
 
 // oneID wants one argument that can be an id.
 func oneID(c *cobra.Command, args []string) error {
-	if err := cobra.ExactArgs(1)(c, args); err != nil {
-		return usage("give the id of one request; jitgate list shows ids")
+	return idOf("request", "jitgate list")(c, args)
+}
+
+// idOf wants one argument that can be the id of such a thing; a command shows them.
+func idOf(thing, command string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(1)(c, args); err != nil {
+			return usage("give the id of one %s; %s shows ids", thing, command)
+		}
+		if strings.Trim(args[0], ".") == "" { // would be another path
+			return usage("%q is not the id of a %s; %s shows ids", args[0], thing, command)
+		}
+		return nil
 	}
-	if strings.Trim(args[0], ".") == "" { // would be another path
-		return usage("%q is not the id of a request; jitgate list shows ids", args[0])
-	}
-	return nil
 }
 
 func (a *App) printRequest(r api.Request) error {
@@ -72,14 +79,10 @@ func (a *App) printRequest(r api.Request) error {
 }
 
 func (a *App) writeRequest(w io.Writer, r api.Request) {
-	requester := r.Requester.Name
-	if a.wide || requester == "" {
-		requester = strings.TrimSpace(requester + " " + r.Requester.Object)
-	}
 	facts := []table.Row{
 		{"Request:", r.ID},
 		{"State:", a.state(r.State)},
-		{"Requester:", requester},
+		{"Requester:", a.person(r.Requester)},
 		{"Source:", r.Source},
 		{"Duration:", span(r.Duration)},
 	}
@@ -87,11 +90,23 @@ func (a *App) writeRequest(w io.Writer, r api.Request) {
 		facts = append(facts, table.Row{"Reason:", r.Justification})
 	}
 	facts = append(facts, table.Row{"Created:", a.moment(r.CreatedAt)})
+	if r.BreakGlass {
+		facts = append(facts, table.Row{"Break-glass:", "yes"})
+	}
+	if r.DecideBy != nil && r.State == "AwaitingApproval" {
+		facts = append(facts, table.Row{"Decide by:", a.moment(*r.DecideBy)})
+	}
+	if r.Extensions > 0 {
+		facts = append(facts, table.Row{"Extended:", plural(r.Extensions, "time")})
+	}
+	if r.Review != nil {
+		facts = append(facts, table.Row{"Review:", a.review(r.Review)})
+	}
 	writeTable(w, nil, facts)
 	_, _ = fmt.Fprintln(w)
 
 	var rows []table.Row
-	var reasons []string
+	var reasons [][]string
 	for _, t := range r.Targets {
 		first := table.Row{a.name(t.VM), portList(t.Ports), a.state(t.State)}
 		for _, o := range t.NSGs {
@@ -104,25 +119,29 @@ func (a *App) writeRequest(w io.Writer, r api.Request) {
 		if t.Warning != nil {
 			rows = append(rows, table.Row{under("warning: " + warningOf(t))})
 		}
-		if t.Reason != nil {
-			reasons = append(reasons, fmt.Sprintf("%s is %s: %s (%s)", lastPart(t.VM), t.State, t.Reason.Text, t.Reason.Code))
+		if t.State == "AwaitingApproval" && t.Approval != nil {
+			reasons = append(reasons, []string{needs(t)})
+		}
+		if lines := outcomeOf(t); len(lines) > 0 {
+			reasons = append(reasons, lines)
 		}
 	}
 	writeTable(w, table.Row{"VM", "Ports", "State", "NSG", "Rules", "Until"}, rows)
-	for _, reason := range reasons {
-		_, _ = fmt.Fprintf(w, "\n%s\n", clean(reason))
+	for _, lines := range reasons {
+		_, _ = fmt.Fprintln(w)
+		writeLines(w, lines)
+	}
+	if len(r.Votes) > 0 {
+		_, _ = fmt.Fprintln(w)
+		a.writeVotes(w, r.Votes)
 	}
 }
 
 func (a *App) writeEvents(w io.Writer, events []api.Event) {
 	rows := make([]table.Row, len(events))
 	for i, e := range events {
-		actor := e.Name
-		if a.wide || actor == "" {
-			actor = strings.TrimSpace(actor + " " + e.Actor)
-		}
 		at := e.At.In(a.Clock.Now().Location()).Format("2006-01-02 15:04:05 MST")
-		rows[i] = table.Row{e.Sequence, at, e.Kind, actor, a.name(e.VM), a.name(e.NSG), e.Rule, e.Text}
+		rows[i] = table.Row{e.Sequence, at, e.Kind, a.person(api.Person{Object: e.Actor, Name: e.Name}), a.name(e.VM), a.name(e.NSG), e.Rule, e.Text}
 	}
 	writeTable(w, table.Row{"#", "At", "Kind", "By", "VM", "NSG", "Rule", "What"}, rows)
 }

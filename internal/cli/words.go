@@ -13,17 +13,23 @@ import (
 // parseDuration reads "1h30m" and "PT1H30M" and returns the ISO 8601 form, which
 // the API takes.
 func parseDuration(text string) (string, error) {
-	var d time.Duration
-	var err error
+	d, err := durationOf(text)
+	if err != nil {
+		return "", err
+	}
+	return policy.FormatDuration(d), nil
+}
+
+func durationOf(text string) (d time.Duration, err error) {
 	if strings.HasPrefix(text, "P") {
 		d, err = policy.ParseDuration(text)
 	} else {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d <= 0 {
-		return "", usage("%q is not a duration; write one such as 1h, 90m, 1h30m or PT1H", text)
+		return 0, usage("%q is not a duration; write one such as 1h, 90m, 1h30m or PT1H", text)
 	}
-	return policy.FormatDuration(d), nil
+	return d, nil
 }
 
 func parsePorts(texts []string) ([]api.Port, error) {

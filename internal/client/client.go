@@ -83,6 +83,7 @@ func poll[T any](ctx context.Context, ask func(context.Context) (T, Answer, erro
 type Filter struct {
 	State, VM, Cursor string
 	Mine              bool
+	ReviewDue         bool // only those of broken glass that nobody has reviewed
 	Limit             int
 }
 
@@ -97,6 +98,9 @@ func (c *Client) List(ctx context.Context, f Filter) (api.RequestPage, error) {
 	if f.Mine {
 		query.Set("mine", "true")
 	}
+	if f.ReviewDue {
+		query.Set("review", "due")
+	}
 	if f.Limit > 0 {
 		query.Set("limit", strconv.Itoa(f.Limit))
 	}
@@ -109,30 +113,18 @@ func (c *Client) Events(ctx context.Context, id string) ([]api.Event, error) {
 	return list.Events, err
 }
 
-// ApplyPolicy puts a document in force.
-func (c *Client) ApplyPolicy(ctx context.Context, document string) (api.Policy, error) {
-	var p api.Policy
-	_, err := c.call(ctx, http.MethodPut, "/api/policies", api.NewPolicy{Document: document}, nil, &p)
-	return p, err
-}
-
-// Policies lists the policies in force; with a scope, only that scope's.
-func (c *Client) Policies(ctx context.Context, scope string) ([]api.Policy, error) {
-	query := url.Values{}
-	if scope != "" {
-		query.Set("scope", scope)
-	}
-	list, err := get[api.PolicyList](ctx, c, "/api/policies", query)
-	return list.Policies, err
+// send makes a call that is answered at once.
+func send[T any](ctx context.Context, c *Client, method, path string, in any) (T, error) {
+	var out T
+	_, err := c.call(ctx, method, path, in, nil, &out)
+	return out, err
 }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
-	var out T
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	_, err := c.call(ctx, http.MethodGet, path, nil, nil, &out)
-	return out, err
+	return send[T](ctx, c, http.MethodGet, path, nil)
 }
 
 // asynchronous makes a call whose answer says whether something is still under way.
