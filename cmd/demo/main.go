@@ -34,14 +34,13 @@ func main() {
 }
 
 func run(ctx context.Context, app, policyFile string, verbose bool) error {
-	document, err := os.ReadFile(policyFile)
-	if err != nil {
-		return err
-	}
+	told := newInbox()
+	defer told.server.Close()
 	options := local.Options{
 		AppRoot: app, ARMLatency: 300 * time.Millisecond,
-		// The only setting that differs from an ordinary installation: access of seconds.
-		Settings: map[string]string{"JITGATE_SHORTEST_DURATION": "PT1S"},
+		// What differs from an ordinary installation: access of seconds. What is told is
+		// told to this program.
+		Settings: map[string]string{"JITGATE_SHORTEST_DURATION": "PT1S", "JITGATE_CHANNELS": told.channel()},
 	}
 	if verbose {
 		options.Output = os.Stderr
@@ -53,7 +52,7 @@ func run(ctx context.Context, app, policyFile string, verbose bool) error {
 		return err
 	}
 	defer stack.Close()
-	s := &story{ctx: ctx, stack: stack}
+	s := &story{ctx: ctx, stack: stack, inbox: told}
 	s.saw("Service Bus, Table Storage, ARM, Entra ID and the Functions host with the built handler are up after %s.", time.Since(began).Round(time.Millisecond))
-	return s.tell(string(document))
+	return s.tell(policyFile)
 }

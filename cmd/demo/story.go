@@ -24,6 +24,7 @@ const (
 type story struct {
 	ctx   context.Context
 	stack *local.Stack
+	inbox *inbox
 	count int
 }
 
@@ -47,7 +48,7 @@ func (s *story) tell(policy string) error {
 	}
 
 	s.step("carol applies a policy.")
-	p, err := carol.ApplyPolicy(s.ctx, policy)
+	p, err := s.apply(carol, policy)
 	if err != nil {
 		return err
 	}
@@ -104,6 +105,9 @@ func (s *story) tell(policy string) error {
 		return err
 	}
 	if err := s.record(alice, first.ID); err != nil {
+		return err
+	}
+	if err := s.askAnApprover(alice, s.as("bob"), carol); err != nil {
 		return err
 	}
 	return s.openDoorAgain(carol)

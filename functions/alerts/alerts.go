@@ -30,6 +30,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 		Description: "The common alert schema, from Azure Monitor's secure webhook or with the alert key; or jitgate's own body, from a workflow. 202 once it is filed and queued, also when it is a repeat or nothing is to be done.",
 		Security:    []map[string][]string{{"entra": {}}, {"alertKey": {}}},
 	}, identity.AlertReceive, identity.AlertReport)
+	receive.SkipValidateBody = true          // internal/alert reads it, and says what is wrong with it
 	receive.MaxBodyBytes = alert.MaxSize + 1 // refused at the limit, by the reader behind it
 	huma.Register(a, receive, f.receive)
 	huma.Register(a, web.Operation(huma.Operation{

@@ -105,6 +105,10 @@ func (f function) get(ctx context.Context, in *ByID) (*web.Answer[api.Request], 
 	switch r.State() {
 	case access.Pending, access.AwaitingApproval, access.Approved, access.Closing:
 		return underWay(ctx, r), nil
+	case access.Active:
+		if r.Extending() {
+			return underWay(ctx, r), nil
+		}
 	}
 	return web.Settled(Encode(r)), nil
 }

@@ -204,14 +204,11 @@ func (l Lockdown) refusal() Refusal {
 
 // text says what is locked down and until when.
 func (l Lockdown) text() string {
-	what := "User " + l.User
-	switch {
-	case l.User != "":
-	case l.Scope.ID().IsZero():
-		what = "Everything"
-	default:
-		what = l.Scope.ID().String()
+	what := "user " + l.User
+	if l.User == "" {
+		what = l.Scope.Name()
 	}
+	what = strings.ToUpper(what[:1]) + what[1:]
 	switch {
 	case l.Alert != "":
 		return what + " is locked down until the alert is resolved."

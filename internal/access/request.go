@@ -125,6 +125,12 @@ func (t *Target) opening(id armid.ID) *Opening {
 // requester is who asked, with the rights they had then.
 func (r *Request) requester() Actor { return Actor{r.Requester, r.Standing} }
 
+// Extending reports whether the request is open and some rule of it does not bear its
+// later end yet.
+func (r *Request) Extending() bool {
+	return r.State() == Active && slices.ContainsFunc(r.Targets, func(t Target) bool { return t.toBeOpened() })
+}
+
 // Finished reports whether the request has ended, nothing of it is left in any NSG,
 // and nothing is due about it.
 func (r *Request) Finished() bool {

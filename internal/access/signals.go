@@ -102,9 +102,11 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 		return fmt.Errorf("read the alert: %w", err)
 	}
 	act := signal.Action
+	ended := 0
 	if act.Lockdown != nil {
 		for _, vm := range act.Machines {
-			if err := s.lockForAlert(ctx, &signal, vm); err != nil {
+			n, err := s.lockForAlert(ctx, &signal, vm)
+			if ended += n; err != nil {
 				return err
 			}
 		}
@@ -119,13 +121,12 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 			return err
 		}
 	}
-	ended := 0
 	if act.Revoke {
 		sentence := fmt.Sprintf("Alert rule %s closes what is open on this machine.", act.Rule)
-		ended, err = s.closeAll(ctx, jitgate, ending{pending: sentence, open: sentence, reason: Reason{Code: ClosedByAlert, Sentence: sentence}}, func(r *Request) bool {
+		n, err := s.closeAll(ctx, jitgate, ending{pending: sentence, open: sentence, reason: Reason{Code: ClosedByAlert, Sentence: sentence}}, func(r *Request) bool {
 			return slices.ContainsFunc(r.Targets, func(t Target) bool { return slices.ContainsFunc(act.Machines, t.VM.Equal) })
 		})
-		if err != nil {
+		if ended += n; err != nil {
 			return err
 		}
 	}
@@ -139,8 +140,9 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 }
 
 // lockForAlert locks a machine down under an id that follows from the alert and the
-// machine, so that carrying the alert out again is no second lockdown.
-func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID) error {
+// machine, so that carrying the alert out again is no second lockdown, and returns how
+// many requests that ends.
+func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID) (ended int, err error) {
 	sum := sha256.Sum256([]byte(signal.Key + "\x00" + vm.Key()))
 	lock := signal.Action.Lockdown
 	l := Lockdown{
@@ -154,13 +156,12 @@ func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID)
 		l.Until = signal.ReceivedAt.Add(lock.For)
 	}
 	if !l.InForce(s.now()) {
-		return nil
+		return 0, nil
 	}
 	if err := s.addLockdown(ctx, l); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := s.closeUnder(ctx, l)
-	return err
+	return s.closeUnder(ctx, l)
 }
 
 // unlockForAlert lifts what was locked down until this alert is resolved.

@@ -90,8 +90,8 @@ func (s Scope) meets(o Scope) bool {
 	return s.tenant || o.tenant || s.id.Within(o.id) || o.id.Within(s.id)
 }
 
-// name is how sentences speak of the scope.
-func (s Scope) name() string {
+// Name is how sentences speak of the scope: "VM web01".
+func (s Scope) Name() string {
 	switch s.rank() {
 	case 0:
 		return "the tenant"

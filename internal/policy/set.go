@@ -90,4 +90,4 @@ func (s Set) NeedsTags(vm armid.ID) bool {
 	})
 }
 
-func nameOf(vm armid.ID) string { return ScopeOf(vm).name() }
+func nameOf(vm armid.ID) string { return ScopeOf(vm).Name() }

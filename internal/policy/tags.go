@@ -68,7 +68,7 @@ func (d Document) Key() string {
 
 // Name is what people call the document's machines: "resource group rg-demo
 // (env=prod)".
-func (d Document) Name() string { return d.Scope.name() + d.selector(" (", ")") }
+func (d Document) Name() string { return d.Scope.Name() + d.selector(" (", ")") }
 
 // Ref names a policy on record: "{scope} version 3", and its tags where it has
 // some: "{scope} [env=prod] version 3". A guardrail is "guardrail {scope} …".
