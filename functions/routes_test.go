@@ -105,12 +105,12 @@ func TestNoPublicPathReachesAnInnerFunction(t *testing.T) {
 }
 
 // TestQueuesAreBoundAsTheHandlerExpects: binary data keeps body properties from
-// overwriting metadata, and sessions are what makes one writer per NSG.
+// overwriting metadata, and sessions are what makes one writer per NSG, and one teller per request.
 func TestQueuesAreBoundAsTheHandlerExpects(t *testing.T) {
 	want := map[string]binding{
 		"evaluate": {QueueName: "requests"},
 		"enforce":  {QueueName: "nsgs", IsSessionsEnabled: true},
-		"notify":   {QueueName: "notices"},
+		"notify":   {QueueName: "notices", IsSessionsEnabled: true},
 	}
 	for _, f := range load(t) {
 		if f.Trigger.Type != "serviceBusTrigger" {

@@ -66,9 +66,10 @@ func (s *Service) OnNSGNudge(ctx context.Context, body []byte) error {
 	return s.settle(ctx, s.Enforce(ctx, n.NSG))
 }
 
-// OnNoticeNudge carries out a message of queue "notices", which is one of its own so
-// that a slow channel never keeps an evaluation waiting. A returned error keeps the
-// message in the queue.
+// OnNoticeNudge carries out a message of the session queue "notices", which is one of
+// its own so that a slow channel never keeps an evaluation waiting; a session keeps a
+// second teller of the same request away. A returned error keeps the message in the
+// queue.
 func (s *Service) OnNoticeNudge(ctx context.Context, body []byte) error {
 	n, err := ParseNudge(body)
 	if err != nil || n.Request == "" && !n.Ledger {

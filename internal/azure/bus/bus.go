@@ -102,11 +102,16 @@ func (q *Queue) TellAt(ctx context.Context, request string, at time.Time) error 
 	return err
 }
 
+// notice is in a session that stands for the request or the ledger: two who told of
+// one at the same time would both tell what neither has noted yet.
 func notice(request, what string) *azservicebus.Message {
+	nudge, session := access.Nudge{Request: request}, request
 	if request == "" {
-		return message(access.Nudge{Ledger: true}, "ledger-"+what)
+		nudge, session = access.Nudge{Ledger: true}, "ledger"
 	}
-	return message(access.Nudge{Request: request}, request+"-"+what)
+	m := message(nudge, session+"-"+what)
+	m.SessionID = &session
+	return m
 }
 
 func stamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
