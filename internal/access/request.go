@@ -40,8 +40,10 @@ type Request struct {
 	Extensions int // how many times it was extended
 	Callbacks  []Callback
 
-	Told   map[string]int // per channel, up to which event of the record its notices went out
-	Events int            // how many events its record holds
+	// Told holds, for each channel that was configured when the request was made or was
+	// told of it since, up to which event of the record its notices went out.
+	Told   map[string]int
+	Events int // how many events its record holds
 }
 
 // Target is one VM of a request. Each has its own state and outcome.
@@ -132,10 +134,15 @@ func (r *Request) Extending() bool {
 }
 
 // Finished reports whether the request has ended, nothing of it is left in any NSG,
-// and nothing is due about it.
+// nothing is due about it, and everybody was told who is to be.
 func (r *Request) Finished() bool {
-	if r.Review.Open() {
+	if r.Review.Open() || len(r.openCallbacks()) > 0 {
 		return false
+	}
+	for _, upTo := range r.Told {
+		if upTo < r.Events {
+			return false
+		}
 	}
 	for i := range r.Targets {
 		t := &r.Targets[i]

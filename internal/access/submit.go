@@ -51,6 +51,12 @@ func (s *Service) Submit(ctx context.Context, by Actor, key string, ask Ask) (Re
 	for _, t := range ask.Targets {
 		r.Targets = append(r.Targets, Target{VM: t.VM, Ports: t.Ports, State: Pending})
 	}
+	for _, channel := range s.Messages.Channels("") {
+		if r.Told == nil {
+			r.Told = map[string]int{}
+		}
+		r.Told[channel] = 0 // so that it is not finished before all are told
+	}
 	rec := record{at: r.CreatedAt, by: by.Person}
 	text := fmt.Sprintf("Asked for %d VM(s) from %s for %s.", len(r.Targets), r.Source, policy.FormatDuration(r.Duration))
 	if r.BreakGlass {

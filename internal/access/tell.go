@@ -89,6 +89,11 @@ func (s *Service) tellLedger(ctx context.Context) error {
 func (s *Service) tellAll(ctx context.Context, before map[string]int, events []audit.Event, r *Request) (told map[string]int, failed map[string]string, again time.Duration) {
 	told, failed = map[string]int{}, map[string]string{}
 	now := s.now()
+	for channel, upTo := range before { // one that is not configured any more is owed nothing
+		if last := len(events) - 1; last >= 0 && upTo < events[last].Sequence && !slices.Contains(s.Messages.Channels(""), channel) {
+			told[channel] = events[last].Sequence
+		}
+	}
 	for _, channel := range s.Messages.Channels("") {
 		for i, e := range events {
 			if e.Sequence <= before[channel] {
@@ -208,6 +213,11 @@ func (s *Service) untold(r *Request) bool {
 }
 
 func (s *Service) behind(told map[string]int, events int) bool {
+	for _, upTo := range told {
+		if upTo < events {
+			return true
+		}
+	}
 	return slices.ContainsFunc(s.Messages.Channels(""), func(channel string) bool { return told[channel] < events })
 }
 

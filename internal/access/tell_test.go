@@ -209,3 +209,39 @@ func TestTheLedgerIsTold(t *testing.T) {
 		t.Errorf("told of %v", got)
 	}
 }
+
+// TestTheLastNoticeIsNotLost: the request has ended and its last message is lost; the
+// sweep still knows that somebody is to be told.
+func TestTheLastNoticeIsNotLost(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team"}
+	r := w.active("web01")
+	w.revoke(r.ID)
+	for _, m := range w.queue.Due(w.clock.Now()) {
+		if m.Notice {
+			w.queue.Drop(m)
+			continue
+		}
+		must(t, accesstest.Deliver(ctx, w.service, m))
+		w.queue.Drop(m)
+	}
+	w.queue.DropAll()
+	w.wantState(r.ID, access.Revoked)
+	w.sweep()
+	if got := w.channel.Kinds("team"); !slices.Equal(got, w.kinds(r.ID)) {
+		t.Errorf("told of %v, want %v", got, w.kinds(r.ID))
+	}
+	if r := w.request(r.ID); !r.Finished() {
+		t.Errorf("not finished: told %v of %d", r.Told, r.Events)
+	}
+
+	// A channel that is taken out of the settings keeps nothing from being finished.
+	other := w.active("web01")
+	w.channel.Names = nil
+	w.revoke(other.ID)
+	w.deliver()
+	w.sweep()
+	if r := w.request(other.ID); !r.Finished() {
+		t.Errorf("not finished: told %v of %d", r.Told, r.Events)
+	}
+}

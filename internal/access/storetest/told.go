@@ -22,8 +22,8 @@ var marks = []struct{ told, want map[string]int }{
 	{map[string]int{"teams": 1, "mail": 1}, map[string]int{"teams": 2, "mail": 1}}, // it never goes back
 	{map[string]int{"teams": 1, "mail": 3}, map[string]int{"teams": 2, "mail": 3}},
 	{map[string]int{"webhook ü/?#\"": 7}, map[string]int{"teams": 2, "mail": 3, "webhook ü/?#\"": 7}},
-	{map[string]int{"sms": 0, "mail": -1}, map[string]int{"teams": 2, "mail": 3, "webhook ü/?#\"": 7}},
-	{nil, map[string]int{"teams": 2, "mail": 3, "webhook ü/?#\"": 7}},
+	{map[string]int{"sms": 0, "mail": -1}, map[string]int{"teams": 2, "mail": 3, "webhook ü/?#\"": 7, "sms": 0}}, // one that is owed everything
+	{nil, map[string]int{"teams": 2, "mail": 3, "webhook ü/?#\"": 7, "sms": 0}},
 }
 
 func testToldRaises(t *testing.T, s Store) {

@@ -128,7 +128,7 @@ func (s *Store) PutGrants(ctx context.Context, id armid.ID, grants []access.Gran
 			case g.Closing && !old.grant.Closing:
 				old.grant.Closing = true
 				changes = append(changes, merge(old.row, columns{"Closing": true}))
-			case !g.Closing && !old.grant.Closing && g.ExpiresAt.After(old.grant.ExpiresAt):
+			case !old.grant.Closing && g.ExpiresAt.After(old.grant.ExpiresAt):
 				old.grant.ExpiresAt, old.grant.Opened, old.grant.WakeUp = g.ExpiresAt.UTC(), false, 0
 				c, err := grantColumns(old.grant)
 				if err != nil {

@@ -306,6 +306,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(allPrefix, makeCursor(allPrefix, indexSuffix(&r)))
 	f.Add(openPrefix, makeCursor(allPrefix, indexSuffix(&r)))
 	f.Add(allPrefix, makeCursor(allPrefix, "' or RowKey gt '"))
+	f.Add(allPrefix, makeCursor(allPrefix, indexSuffix(&r))+"\n")
 	f.Add("", "")
 	f.Add(allPrefix, "AAAA")
 	f.Fuzz(func(t *testing.T, prefix, cursor string) {

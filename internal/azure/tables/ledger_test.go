@@ -1,8 +1,10 @@
 package tables
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"jitgate/internal/access"
 	"jitgate/internal/audit"
+	local "jitgate/internal/local/tables"
 )
 
 func TestRowsOfLedger(t *testing.T) {
@@ -110,4 +113,77 @@ func TestForgetDiesHalfWay(t *testing.T) {
 	if got := a.Counts()["transaction"] - died; got != 2 || died == before {
 		t.Errorf("%d transactions for the rest", got)
 	}
+}
+
+// What somebody did is counted once, although the answer to saving it is lost and the
+// SDK saves again. Only if somebody else saves in between nobody can tell.
+func TestHabitsAreCountedOnce(t *testing.T) {
+	for _, before := range []int{0, 1} {
+		a := newAccount(t)
+		s := a.store(t)
+		count := func() error {
+			return s.UpdateHabits(t.Context(), person, func(h *access.Habits) bool {
+				h.Denials = append(h.Denials, noon)
+				return true
+			})
+		}
+		for range before {
+			if err := count(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var n atomic.Int64
+		a.SetFaults(nil, func(op local.Op) *local.Fault {
+			if op.Kind == "transaction" && n.Add(1) == 1 {
+				return oops
+			}
+			return nil
+		})
+		if err := count(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.UpdateHabits(t.Context(), person, func(h *access.Habits) bool {
+			if len(h.Denials) != before+1 {
+				t.Errorf("%d denials are remembered, want %d", len(h.Denials), before+1)
+			}
+			return false
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Two sweeps forget the same alerts: both come to an end, and nothing else goes.
+func TestForgetAgainstForget(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	putSignals(t, s, 120, 1)
+	all := noon.Add(119 * time.Minute)
+	blows := storm(t, a, "ledger", 1, func() error { return other.ForgetSignals(context.Background(), noon.Add(20*time.Minute)) })
+	if err := s.ForgetSignals(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	if blows.Load() != 1 {
+		t.Errorf("%d clashes", blows.Load())
+	}
+	wantSignals(t, s, "signal done 119", "signal 120", "done 119", "open 120")
+}
+
+// Settling and filing again meet: the alert is done, and stays known.
+func TestSettleSignalAgainst(t *testing.T) {
+	a := newAccount(t)
+	s, other := a.store(t), a.store(t)
+	putSignals(t, s, 0, 1)
+	storm(t, a, "ledger", 1, func() error { return other.SettleSignal(context.Background(), signalKey(0)) })
+	if err := s.SettleSignal(t.Context(), signalKey(0)); err != nil {
+		t.Fatal(err)
+	}
+	wantSignals(t, s, "signal done 0", "done 0")
+
+	// Filed, its answer lost, and carried out before the SDK files it again: it is ours.
+	loseAnswer(t, a, func() error { return other.SettleSignal(context.Background(), signalKey(1)) })
+	if err := s.InsertSignal(t.Context(), sampleSignal(1)); err != nil {
+		t.Fatal(err)
+	}
+	wantSignals(t, s, "signal done 0", "signal done 1", "done 0", "done 1")
 }

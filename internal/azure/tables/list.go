@@ -156,7 +156,8 @@ func readCursor(prefix, cursor string) (last string, err error) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	sum := sha256.Sum256([]byte(prefix))
 	last, ours := strings.CutPrefix(string(data), string(sum[:cursorSum]))
-	if err != nil || !ours || !suffixForm.MatchString(last) {
+	// The decoder skips line breaks, so that one cursor could be written in many ways.
+	if err != nil || !ours || !suffixForm.MatchString(last) || makeCursor(prefix, last) != cursor {
 		return "", access.Refusals{{Code: access.CursorInvalid, Field: "cursor",
 			Sentence: "The cursor does not belong to this list; start again without one."}}
 	}

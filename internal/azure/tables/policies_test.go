@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -188,4 +189,46 @@ func TestUnreadableVersions(t *testing.T) {
 	if _, err := s.PutPolicy(ctx, doc, signed); err == nil || errors.Is(err, access.ErrUnavailable) {
 		t.Errorf("error %v, want one that is final", err)
 	}
+}
+
+// A version is put and its answer lost; before the SDK repeats it somebody else puts
+// or removes. What he did stands, and our call tells of our own version.
+func TestVersionIsPutOnce(t *testing.T) {
+	for name, disturb := range map[string]func(*Store) error{
+		"put": func(s *Store) error {
+			_, err := s.PutPolicy(context.Background(), samplePolicy(3389), signed)
+			return err
+		},
+		"remove": func(s *Store) error {
+			return s.RemovePolicy(context.Background(), samplePolicy(22).Scope, samplePolicy(22).Key(), signed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			s, other := a.store(t), a.store(t)
+			loseAnswer(t, a, func() error { return disturb(other) })
+			p, err := s.PutPolicy(t.Context(), samplePolicy(22), signed)
+			if err != nil || p.Version != 1 || !p.Equal(samplePolicy(22)) {
+				t.Fatalf("version %d of %s, error %v", p.Version, p.Text, err)
+			}
+			if name == "put" {
+				wantPolicyVersions(t, s, "2", "1", "2 in force")
+			} else {
+				wantPolicyVersions(t, s, "2 removed", "1")
+			}
+		})
+	}
+	t.Run("removed and put again", func(t *testing.T) {
+		a := newAccount(t)
+		s, other := a.store(t), a.store(t)
+		putSamplePolicy(t, s)
+		loseAnswer(t, a, func() error {
+			_, err := other.PutPolicy(context.Background(), samplePolicy(3389), signed)
+			return err
+		})
+		if err := s.RemovePolicy(t.Context(), samplePolicy(22).Scope, samplePolicy(22).Key(), signed); err != nil {
+			t.Fatal(err)
+		}
+		wantPolicyVersions(t, s, "3", "2 removed", "1", "3 in force")
+	})
 }

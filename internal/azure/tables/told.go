@@ -50,7 +50,6 @@ func (t table) markTold(ctx context.Context, at place, told map[string]int) erro
 		for channel, sequence := range told {
 			now[channel] = max(now[channel], sequence)
 		}
-		maps.DeleteFunc(now, func(_ string, sequence int) bool { return sequence <= 0 })
 		if maps.Equal(now, before) {
 			return nil
 		}
