@@ -5,19 +5,9 @@
 package notify
 
 import (
-	"context"
-
 	"jitgate/internal/access"
 	"jitgate/internal/azfunc"
 )
 
 // New returns the function.
-func New(service *access.Service) azfunc.Func {
-	return func(ctx context.Context, inv azfunc.Invocation) error {
-		body, err := inv.Body("message")
-		if err != nil {
-			return err // the host's encoding is not what we know: keep the message
-		}
-		return service.OnNoticeNudge(ctx, body)
-	}
-}
+func New(service *access.Service) azfunc.Func { return azfunc.OnMessage(service.OnNoticeNudge) }

@@ -16,6 +16,18 @@ import (
 // host's connection does: the host never cancels an invocation, it kills the process.
 type Func func(ctx context.Context, inv Invocation) error
 
+// OnMessage is the function of a queue whose message is bound to the name "message": it hands the body to f. A
+// message whose encoding is not what we know is kept.
+func OnMessage(f func(ctx context.Context, body []byte) error) Func {
+	return func(ctx context.Context, inv Invocation) error {
+		body, err := inv.Body("message")
+		if err != nil {
+			return err
+		}
+		return f(ctx, body)
+	}
+}
+
 // Handler adapts f to the host: 200 with {} when f returns nil; 500 when it fails or panics; 400 when the request is
 // no invocation. It writes one summary line per request; error answers carry no detail, since the host drops them.
 func Handler(f Func, log *slog.Logger) http.Handler {

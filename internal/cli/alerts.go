@@ -4,6 +4,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"jitgate/internal/client"
 )
 
 func (a *App) alertsCommand() *cobra.Command {
@@ -23,7 +25,6 @@ rule names does nothing.`,
 }
 
 func (a *App) alertsApplyCommand() *cobra.Command {
-	var file string
 	c := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Put the alert rules in force",
@@ -34,24 +35,7 @@ changed.`,
   generate-rules | jitgate alerts apply -f -`,
 		Args: cobra.NoArgs,
 	}
-	c.Flags().StringVarP(&file, "file", "f", "", "file with the document, - for stdin")
-	required(c, "file")
-	c.RunE = a.run(func(c *cobra.Command, _ []string) error {
-		document, err := a.read(file)
-		if err != nil {
-			return err
-		}
-		jit, err := a.client()
-		if err != nil {
-			return err
-		}
-		changed, err := jit.ApplyAlertRules(c.Context(), string(document))
-		if err != nil {
-			return err
-		}
-		return a.printChange(changed)
-	})
-	return c
+	return a.applying(c, (*client.Client).ApplyAlertRules)
 }
 
 func (a *App) alertsShowCommand() *cobra.Command {

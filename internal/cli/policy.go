@@ -52,7 +52,6 @@ lint and test work on files and need no installation.`,
 }
 
 func (a *App) policyApplyCommand() *cobra.Command {
-	var file string
 	c := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Put a policy document in force",
@@ -66,6 +65,12 @@ waits as a proposal and nothing has changed.`,
   generate-policy | jitgate policy apply -f -`,
 		Args: cobra.NoArgs,
 	}
+	return a.applying(c, (*client.Client).ApplyPolicy)
+}
+
+// applying makes a command one that puts the document in a file in force.
+func (a *App) applying(c *cobra.Command, apply func(*client.Client, context.Context, string) (api.ChangedPolicy, error)) *cobra.Command {
+	var file string
 	c.Flags().StringVarP(&file, "file", "f", "", "file with the document, - for stdin")
 	required(c, "file")
 	c.RunE = a.run(func(c *cobra.Command, _ []string) error {
@@ -77,7 +82,7 @@ waits as a proposal and nothing has changed.`,
 		if err != nil {
 			return err
 		}
-		changed, err := jit.ApplyPolicy(c.Context(), string(document))
+		changed, err := apply(jit, c.Context(), string(document))
 		if err != nil {
 			return err
 		}
