@@ -64,7 +64,7 @@ var rules = []struct {
 		why: "the product has no test mode: it must not be able to know that it runs on a laptop",
 	},
 	{
-		who: []string{"jitgate/internal/policy", "jitgate/internal/nsg", "jitgate/internal/audit", "jitgate/internal/armid"},
+		who: []string{"jitgate/internal/policy", "jitgate/internal/nsg", "jitgate/internal/alert", "jitgate/internal/audit", "jitgate/internal/armid"},
 		not: []string{"jitgate/internal/access", "jitgate/internal/azure", "jitgate/internal/web", "jitgate/internal/identity", "jitgate/functions", "net/http", "log/slog"},
 		why: "what decides is pure: it depends on nothing that acts",
 	},
@@ -72,6 +72,11 @@ var rules = []struct {
 		who: []string{"jitgate/internal/access"}, except: []string{"jitgate/internal/access/storetest", "jitgate/internal/access/accesstest"},
 		not: []string{"jitgate/internal/azure", "jitgate/internal/web", "jitgate/internal/api", "jitgate/internal/identity", "jitgate/internal/azfunc", "jitgate/functions", "net/http"},
 		why: "the domain declares ports; adapters and edges depend on it, not the other way round",
+	},
+	{
+		who: []string{"jitgate/internal/notify"},
+		not: []string{"jitgate/internal/access", "jitgate/internal/azure", "jitgate/internal/web", "jitgate/internal/api", "jitgate/functions"},
+		why: "what calls out knows addresses and formats, and nothing of what it tells",
 	},
 	{
 		who: []string{"jitgate/functions"},
