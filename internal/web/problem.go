@@ -58,6 +58,7 @@ var statusOf = map[access.Code]int{
 	access.NSGFull:         http.StatusConflict,
 	access.PriorityTaken:   http.StatusConflict,
 	access.RuleNameTaken:   http.StatusConflict,
+	access.RuleOpensOthers: http.StatusConflict,
 	access.NotProtected:    http.StatusConflict,
 	// Azure answered us, and its answer is no. 503 would ask the caller to try again.
 	access.MachineUnreadable: http.StatusBadGateway,
