@@ -24,6 +24,7 @@ var benchmarks = []struct {
 	{"submit", submit},
 	{"burst", burst},
 	{"nsg", groupOfThousand},
+	{"policy", decisions},
 	{"report", report},
 	{"sweep", sweep},
 }

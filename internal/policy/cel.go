@@ -3,8 +3,10 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/cost"
@@ -150,30 +152,39 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 	return nil
 }
 
-// compiled remembers programs by their text: a what-if asks the same conditions
-// thousands of times.
-var compiled struct {
-	sync.Mutex
-	programs map[string]program
+func programFor(expression string) (program, error) { return programs.get(expression, compile) }
+
+// These remember by text what takes long to make: a what-if asks the
+// same thousands of times.
+var (
+	programs memory[program]
+	patterns memory[*regexp.Regexp]
+	zones    memory[*time.Location] // loading one reads files
+)
+
+// memory forgets everything when it is full: what is in use comes back at once.
+type memory[T any] struct {
+	lock sync.Mutex
+	made map[string]T
 }
 
-func programFor(expression string) (program, error) {
-	compiled.Lock()
-	p, ok := compiled.programs[expression]
-	compiled.Unlock()
+func (m *memory[T]) get(text string, build func(string) (T, error)) (T, error) {
+	m.lock.Lock()
+	known, ok := m.made[text]
+	m.lock.Unlock()
 	if ok {
-		return p, nil
+		return known, nil
 	}
-	p, err := compile(expression)
+	fresh, err := build(text)
 	if err != nil {
-		return p, err
+		return fresh, err
 	}
 	const most = 1000
-	compiled.Lock()
-	defer compiled.Unlock()
-	if compiled.programs == nil || len(compiled.programs) >= most {
-		compiled.programs = map[string]program{}
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	if m.made == nil || len(m.made) >= most {
+		m.made = map[string]T{}
 	}
-	compiled.programs[expression] = p
-	return p, nil
+	m.made[text] = fresh
+	return fresh, nil
 }

@@ -119,7 +119,7 @@ func (c *check) justification(given string) {
 }
 
 func matchesPattern(pattern, text string) bool {
-	re, err := regexp.Compile(pattern)
+	re, err := patterns.get(pattern, regexp.Compile)
 	return err == nil && re.MatchString(text)
 }
 

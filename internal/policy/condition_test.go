@@ -91,9 +91,9 @@ func TestProgramsAreKeptWithinBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	compiled.Lock()
-	defer compiled.Unlock()
-	if n := len(compiled.programs); n == 0 || n > 1000 {
+	programs.lock.Lock()
+	defer programs.lock.Unlock()
+	if n := len(programs.made); n == 0 || n > 1000 {
 		t.Errorf("%d programs", n)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	_ "time/tzdata" // the host may have no time zones, or old ones
 )
@@ -222,23 +221,19 @@ func timeOfDay(t time.Time) time.Duration {
 	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(s)*time.Second + time.Duration(t.Nanosecond())
 }
 
-var zones sync.Map // name → *time.Location; loading one reads files
-
 var errZone = errors.New("not a time zone")
 
 // zoneOf loads an IANA zone. "Local" is refused: it means what the host happens
 // to be set to.
 func zoneOf(name string) (*time.Location, error) {
-	if zone, ok := zones.Load(name); ok {
-		return zone.(*time.Location), nil
-	}
 	if name == "" || strings.EqualFold(name, "local") {
 		return nil, errZone
 	}
-	zone, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errZone, err)
-	}
-	zones.Store(name, zone)
-	return zone, nil
+	return zones.get(name, func(name string) (*time.Location, error) {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errZone, err)
+		}
+		return zone, nil
+	})
 }
