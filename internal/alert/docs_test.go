@@ -45,3 +45,13 @@ func TestGuideSnippets(t *testing.T) {
 		}
 	}
 }
+
+func TestDemoRules(t *testing.T) {
+	data, err := os.ReadFile("../../docs/examples/demo-alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseRules(data); err != nil {
+		t.Error(err)
+	}
+}

@@ -61,12 +61,16 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-func TestDemoPolicy(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(examples, "demo-policy.yaml"))
-	if err != nil {
-		t.Fatal(err)
+func TestDemoPolicies(t *testing.T) {
+	var set Set
+	for _, name := range []string{"demo-policy.yaml", "demo-production.yaml"} {
+		data, err := os.ReadFile(filepath.Join(examples, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = append(set, New(parse(t, string(data)), 1))
 	}
-	if findings := Lint(Set{New(parse(t, string(data)), 1)}); len(findings) > 0 {
+	if findings := Lint(set); len(findings) > 0 {
 		t.Error(findings)
 	}
 }
