@@ -64,7 +64,7 @@ var rules = []struct {
 		why: "the product has no test mode: it must not be able to know that it runs on a laptop",
 	},
 	{
-		who: []string{"jitgate/internal/policy", "jitgate/internal/nsg", "jitgate/internal/alert", "jitgate/internal/audit", "jitgate/internal/armid"},
+		who: []string{"jitgate/internal/policy", "jitgate/internal/alert", "jitgate/internal/strictyaml", "jitgate/internal/nsg", "jitgate/internal/audit", "jitgate/internal/armid"},
 		not: []string{"jitgate/internal/access", "jitgate/internal/azure", "jitgate/internal/web", "jitgate/internal/identity", "jitgate/functions", "net/http", "log/slog"},
 		why: "what decides is pure: it depends on nothing that acts",
 	},

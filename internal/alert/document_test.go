@@ -9,13 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"jitgate/internal/policy"
+	"jitgate/internal/strictyaml"
 )
 
 func TestFaultsAreNotEndless(t *testing.T) {
 	for _, text := range []string{strings.Repeat("a: 1\n", 10000), "rules: [" + strings.Repeat("{},", 20000) + "]", "rules:\n" + strings.Repeat("- x\n", 15000)} {
 		_, err := ParseRules([]byte(text))
-		var faults policy.Faults
-		if !errors.As(err, &faults) || len(faults) > maxFaults {
+		var faults strictyaml.Faults
+		if !errors.As(err, &faults) || len(faults) > strictyaml.MaxFaults {
 			t.Errorf("%.20s…: %d faults", text, len(faults))
 		}
 	}
@@ -60,28 +61,30 @@ func TestRuleFaults(t *testing.T) {
 			`26:11 rules[4].when: when names nothing; write rule: ["*"] if every alert is meant.`,
 			`26:12 rules[4].when.rules: "rules" is not known here; the keys are rule, severity, service, subscription, custom, condition, source.`,
 			`26:24 rules[4].when.sev: "sev" is not known`}},
-		{"key twice", "    do:\n      lockdown", "    do: {revoke: true}\n    do:\n      lockdown", []string{"12:5 : The document is no YAML or JSON: mapping key \"do\" already defined"}},
-		{"a rule that is none", "  - name: quarantine", "  - 7\n  - name: quarantine", []string{"7:5 rules[1]: rules[1] must be keys and values."}},
-		{"a rule without value", "  - name: quarantine", "  - null\n  - name: quarantine", []string{"7:5 rules[1]: An entry of this list has no value."}},
+		{"key twice", "    do:\n      lockdown", "    do: {revoke: true}\n    do:\n      lockdown", []string{"12:5 rules[1].do: do is given twice; keep one of them."}},
+		{"a rule that is none", "  - name: quarantine", "  - 7\n  - name: quarantine", []string{"7:5 rules[1]: rules[1] must be keys and values, not the number 7."}},
+		{"a rule without value", "  - name: quarantine", "  - null\n  - name: quarantine", []string{"7:5 rules[1]: rules[1] has no value; it must be keys and values."}},
 
 		{"no name", "name: quarantine\n    when", "when", []string{"7:5 rules[1].name: name is missing."}},
 		{"name twice", "name: quarantine", "name: on call", []string{`13:11 rules[2].name: The name "on call" is given twice`}},
 		{"empty name", "name: quarantine", `name: ""`, []string{"7:11 rules[1].name: A name has 1 to 64 printable characters."}},
 		{"name over lines", "name: quarantine", `name: "a\nb"`, []string{"7:11 rules[1].name: A name has"}},
-		{"name as number", "name: quarantine", "name: 7", []string{"7:11 rules[1].name: rules[1].name must be text."}},
+		{"name as number", "name: quarantine", "name: 7", []string{"7:11 rules[1].name: rules[1].name must be text, not the number 7."}},
 
 		{"no when", "when: {rule: [storm-*], condition: Resolved}", "", []string{"25:5 rules[4].when: when is missing."}},
+		{"when as word", "when: {rule: [storm-*], condition: Resolved}", "when: ever", []string{"26:11 rules[4].when: rules[4].when must be keys and values, not text."}},
 		{"nothing named", "rule: [storm-*], ", "", []string{`26:11 rules[4].when: when names nothing`}},
-		{"a condition left empty", "rule: [storm-*]", "rule: , severity: [1]", []string{"26:12 rules[4].when.rule: rule has no value."}},
-		{"a property left empty", "custom: {jit: isolate}", "custom: {jit: }", []string{"5:77 rules[0].when.custom.jit: jit has no value."}},
+		{"a condition left empty", "rule: [storm-*]", "rule: , severity: [1]", []string{"26:12 rules[4].when.rule: rules[4].when.rule has no value; it must be a list."}},
+		{"a property left empty", "custom: {jit: isolate}", "custom: {jit: }", []string{"5:77 rules[0].when.custom.jit: rules[0].when.custom.jit has no value; it must be text."}},
 		{"no property", "custom: {jit: isolate}", "custom: {}", []string{"5:76 rules[0].when.custom: rules[0].when.custom is empty"}},
-		{"property as number", "custom: {jit: isolate}", "custom: {jit: 22}", []string{"5:82 rules[0].when.custom.jit: rules[0].when.custom.jit must be text."}},
+		{"property as number", "custom: {jit: isolate}", "custom: {jit: 22}", []string{"5:82 rules[0].when.custom.jit: rules[0].when.custom.jit must be text, not the number 22."}},
+		{"property twice", "custom: {jit: isolate}", "custom: {jit: isolate, jit: isolate}", []string{"5:91 rules[0].when.custom.jit: jit is given twice; keep one of them."}},
 		{"property that cannot match", "custom: {jit: isolate}", `custom: {jit: "a\tb"}`, []string{"5:82 rules[0].when.custom.jit: Names and values are read up to 256"}},
 		{"a list left empty", "severity: [0, 1]", "severity: []", []string{"5:22 rules[0].when.severity: rules[0].when.severity is empty; leave it out, or list something."}},
-		{"null in a list", "severity: [0, 1]", "severity: [0, null]", []string{"5:26 rules[0].when.severity[1]: An entry of this list has no value."}},
-		{"severity alone", "severity: [0, 1]", "severity: 0", []string{"5:22 rules[0].when.severity: rules[0].when.severity must be a list."}},
+		{"null in a list", "severity: [0, 1]", "severity: [0, null]", []string{"5:26 rules[0].when.severity[1]: rules[0].when.severity[1] has no value; it must be a whole number in plain digits."}},
+		{"severity alone", "severity: [0, 1]", "severity: 0", []string{"5:22 rules[0].when.severity: rules[0].when.severity must be a list, not the number 0."}},
 		{"severity above", "severity: [0, 1]", "severity: [5]", []string{"5:23 rules[0].when.severity[0]: Severity 5 does not lie between 0"}},
-		{"severity below", "severity: [0, 1]", "severity: [-1]", []string{"5:23 rules[0].when.severity[0]: rules[0].when.severity[0] must be a whole number in plain digits."}},
+		{"severity below", "severity: [0, 1]", "severity: [-1]", []string{"5:23 rules[0].when.severity[0]: Severity -1 does not lie between 0, the worst, and 4."}},
 		{"severity as word", "severity: [0, 1]", "severity: [Sev0]", []string{"5:23 rules[0].when.severity[0]: rules[0].when.severity[0] must be a whole number"}},
 		{"severity in quotes", "severity: [0, 1]", `severity: ["1"]`, []string{"5:23 rules[0].when.severity[0]: rules[0].when.severity[0] must be a whole number"}},
 		{"severity octal", "severity: [0, 1]", "severity: [01]", []string{"5:23 rules[0].when.severity[0]: rules[0].when.severity[0] must be a whole number"}},
@@ -95,15 +98,17 @@ func TestRuleFaults(t *testing.T) {
 
 		{"no do", "    do: {revoke: true}\n", "", []string{"25:5 rules[4].do: do is missing."}},
 		{"do nothing", "do: {revoke: true}", "do: {revoke: false}", []string{"27:9 rules[4].do: do says nothing; write revoke: true"}},
-		{"do left empty", "do: {revoke: true}", "do:", []string{"27:5 rules[4].do: do has no value."}},
-		{"revoke in words", "do: {revoke: true}", "do: {revoke: yes}", []string{"27:18 rules[4].do.revoke: rules[4].do.revoke must be true or false."}},
+		{"do left empty", "do: {revoke: true}", "do:", []string{"27:5 rules[4].do: rules[4].do has no value; it must be keys and values."}},
+		{"revoke in words", "do: {revoke: true}", "do: {revoke: yes}", []string{"27:18 rules[4].do.revoke: rules[4].do.revoke must be true or false, not text."}},
+		{"revoke left empty", "do: {revoke: true}", "do: {revoke: }", []string{"27:10 rules[4].do.revoke: rules[4].do.revoke has no value; it must be true or false."}},
 		{"lockdown without end", "lockdown: {for: PT4H}", "lockdown: {}", []string{"12:17 rules[1].do.lockdown: A lockdown says when it ends: either for, or untilResolved: true."}},
 		{"lockdown with two ends", "lockdown: {for: PT4H}", "lockdown: {for: PT4H, untilResolved: true}", []string{"12:17 rules[1].do.lockdown: A lockdown says when it ends"}},
 		{"lockdown until not resolved", "lockdown: {for: PT4H}", "lockdown: {untilResolved: false}", []string{"12:17 rules[1].do.lockdown: A lockdown says when it ends"}},
+		{"lockdown until a word", "lockdown: {for: PT4H}", "lockdown: {untilResolved: yes}", []string{"12:33 rules[1].do.lockdown.untilResolved: rules[1].do.lockdown.untilResolved must be true or false, not text."}},
 		{"lockdown short", "for: PT4H", "for: PT4M", []string{"12:23 rules[1].do.lockdown.for: for is 4m0s; it must lie between 5m0s and 720h0m0s."}},
 		{"lockdown long", "for: PT4H", "for: P31D", []string{"12:23 rules[1].do.lockdown.for: for is 744h0m0s"}},
 		{"lockdown in Go", "for: PT4H", "for: 4h", []string{`12:23 rules[1].do.lockdown.for: for "4h" is no duration in ISO 8601 form`}},
-		{"lockdown as number", "for: PT4H", "for: 4", []string{"12:23 rules[1].do.lockdown.for: rules[1].do.lockdown.for must be text."}},
+		{"lockdown as number", "for: PT4H", "for: 4", []string{"12:23 rules[1].do.lockdown.for: rules[1].do.lockdown.for must be text, not the number 4."}},
 		{"until resolved when it is", "do: {revoke: true}", "do: {lockdown: {untilResolved: true}}", []string{"27:36 rules[4].do.lockdown.untilResolved: The alert is resolved already when this rule matches; write for."}},
 		{"until resolved what never is", "service: [Platform,", `service: ["Activity Log - Security",`, []string{"6:50 rules[0].do.lockdown.untilResolved: Alerts of the activity log, resource health and service health are never resolved; write for."}},
 		{"closing and easing", "      preapprove:\n", "      revoke: true\n      preapprove:\n", []string{"18:9 rules[2].do.preapprove: What closes access and what eases it do not go together"}},
@@ -127,14 +132,14 @@ func TestRuleFaults(t *testing.T) {
 		{"allow a pre-approval of nothing", "    do: {preapprove: {group: aaaaaaaa-1111-2222-3333-bbbbbbbbbbbb, within: /subscriptions/11111111-2222-3333-4444-555555555555, for: PT5M, ports: [{port: 22, protocol: TCP}]}}\n", "", []string{"21:5 rules[3].do: do is missing; say in do.preapprove what is pre-approved."}},
 		{"do for our own body", "    do: {preapprove: {group: aaaa", "    do: {revoke: true, preapprove: {group: aaaa", []string{"24:9 rules[3].do: With when.source the alert says what is done", "24:36 rules[3].do.preapprove: What closes access"}},
 
-		{"star without quotes", `["*"]`, `[*]`, []string{`14:19 : Anchors, aliases, tags and merge keys are not read; write the value itself, and "*" in quotes.`}},
-		{"anchor", "name: quarantine", "name: &a quarantine", []string{"7:11 : Anchors"}},
-		{"tag", "name: quarantine", "name: !!str quarantine", []string{"7:11 : Anchors"}},
-		{"merge key", "    when:\n", "    <<: {}\n    when:\n", []string{"8:5 : Anchors"}},
+		{"star without quotes", `["*"]`, `[*]`, []string{`14:20 : The document is no YAML or JSON: unexpected scalar value type. If * is meant as a value, write "*" in quotes.`}},
+		{"anchor", "name: quarantine", "name: &a quarantine", []string{"7:11 rules[1].name: rules[1].name is an anchor or alias"}},
+		{"tag", "name: quarantine", "name: !!str quarantine", []string{"7:11 rules[1].name: rules[1].name must be text, not a tagged value."}},
+		{"merge key", "    when:\n", "    <<: {}\n    when:\n", []string{"8:5 rules[1]: A key is a plain word"}},
 		{"no YAML", "do: {revoke: true}", "do: {revoke: true", []string{"27:9 : The document is no YAML or JSON"}},
-		{"second document", "  - name: quarantine", "---\na: 1\n---\n  - name: quarantine", []string{"8:1 : A second document starts here"}},
+		{"second document", "  - name: quarantine", "---\na: 1\n---\n  - name: quarantine", []string{"7:1 : A second document starts here"}},
 		{"directive", "# what happens when something rings", "%YAML 1.2\n---", []string{"1:1 : Directives are not read"}},
-		{"not UTF-8", "something rings", "\xff", []string{"1:1 : The document is not in UTF-8."}},
+		{"not UTF-8", "something rings", "\xff", []string{"1:21 : The document is not in UTF-8."}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			text := strings.Replace(demoRules, c.old, c.new, 1)
@@ -153,14 +158,10 @@ func TestFaultsOfWholeTexts(t *testing.T) {
 	}{
 		{"nothing", "", []string{"1:1 : The document is empty."}},
 		{"only a comment", "# soon\n", []string{"1:1 : The document is empty."}},
-		{"a list", "\n- a\n", []string{"2:1 : The document must be keys and values."}},
-		{"null", "null\n", []string{"1:1 : The document must be keys and values."}},
+		{"a list", "\n- a\n", []string{"2:1 : The document must be keys and values, not a list."}},
+		{"null", "null\n", []string{"1:1 : The document is empty."}},
 		{"no keys", "{}", []string{"1:1 apiVersion: apiVersion is missing.", "1:1 rules: rules is missing."}},
-		{"key that is no word", "1: 2", []string{"1:1 : A key is a plain word.", "1:1 apiVersion: ", "1:1 rules: "}},
-		{"too large", strings.Repeat("#", policy.MaxSize+1), []string{"1:1 : The document has 65537 bytes; at most 65536 are read."}},
-		{"deep brackets", "a: " + strings.Repeat("[", policy.MaxSize-3), []string{"1:24 : The document is nested more than 20 levels deep."}},
-		{"deep braces", strings.Repeat("{a: ", policy.MaxSize/4), []string{"1:81 : The document is nested"}},
-		{"deep entries", strings.Repeat("- ", policy.MaxSize/2), []string{"1:41 : The document is nested"}},
+		{"key that is no word", "1: 2", []string{"1:1 : A key is a plain word, one of apiVersion, rules.", "1:1 apiVersion: ", "1:1 rules: "}},
 	} {
 		t.Run(c.what, func(t *testing.T) { checkFaults(t, c.text, c.want) })
 	}
@@ -169,7 +170,7 @@ func TestFaultsOfWholeTexts(t *testing.T) {
 func checkFaults(t *testing.T, text string, want []string) {
 	t.Helper()
 	rules, err := ParseRules([]byte(text))
-	var faults policy.Faults
+	var faults strictyaml.Faults
 	if !errors.As(err, &faults) {
 		t.Fatalf("no faults but %v, %v", rules, err)
 	}
@@ -186,6 +187,12 @@ func checkFaults(t *testing.T, text string, want []string) {
 	}
 	if !ok {
 		t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func TestNoRulesAreADocument(t *testing.T) {
+	if rules := parseRules(t, "apiVersion: jitgate/alerts/v1\nrules: []\n"); len(rules.rules) != 0 {
+		t.Errorf("%d rules", len(rules.rules))
 	}
 }
 
@@ -212,7 +219,7 @@ func FuzzParseRules(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		rules, err := ParseRules([]byte(text))
 		if err != nil {
-			var faults policy.Faults
+			var faults strictyaml.Faults
 			if !errors.As(err, &faults) || len(faults) == 0 || len(faults) > 100 {
 				t.Fatalf("an error without faults: %v", err)
 			}

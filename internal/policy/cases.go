@@ -6,9 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
-
 	"jitgate/internal/armid"
+	"jitgate/internal/strictyaml"
 )
 
 // Verdict is what a case expects of policies.
@@ -103,9 +102,9 @@ func once(list []string) []string { return slices.Compact(slices.Sorted(slices.V
 // Only name, vm, ports, source and expect must be there; what else is left out
 // counts as absent.
 func ParseCases(data []byte) ([]Case, error) {
-	return read(data, func(r *reader, root field) []Case {
-		var cases []Case
-		for _, item := range r.sequence(root, "write a case") {
+	var r reader
+	return strictyaml.Read(data, &r.Reader, func(root field) (cases []Case) {
+		for _, item := range r.Sequence(root, "write a case") {
 			cases = append(cases, r.testCase(item))
 		}
 		return cases
@@ -114,24 +113,17 @@ func ParseCases(data []byte) ([]Case, error) {
 
 func (r *reader) testCase(item field) Case {
 	var c Case
-	fields := r.mapping(item, "name", "vm", "tags", "ports", "source", "duration", "justification", "requester", "at", "expect", "codes")
-	if f, ok := r.required(item, fields, "name"); ok {
-		c.Name, _ = r.line(f, maxMessage)
+	fields := r.Mapping(item, "name", "vm", "tags", "ports", "source", "duration", "justification", "requester", "at", "expect", "codes")
+	c.Name, _ = r.Line(r.Required(item, fields, "name"), maxMessage)
+	c.Question.VM = r.machine(r.Required(item, fields, "vm"))
+	for _, port := range r.Sequence(r.Required(item, fields, "ports"), "name what is asked for") {
+		c.Question.Ports = append(c.Question.Ports, r.shortPort(port))
 	}
-	if f, ok := r.required(item, fields, "vm"); ok {
-		c.Question.VM = r.machine(f)
-	}
-	if f, ok := r.required(item, fields, "ports"); ok {
-		for _, port := range r.sequence(f, "name what is asked for") {
-			c.Question.Ports = append(c.Question.Ports, r.shortPort(port))
-		}
-	}
-	if f, ok := r.required(item, fields, "source"); ok {
-		if text, ok := r.text(f); ok {
-			var err error
-			if c.Question.Source, err = parseRange(text); err != nil {
-				r.fault(f, "source is not usable: %s.", err)
-			}
+	source := r.Required(item, fields, "source")
+	if text, ok := r.Text(source); ok {
+		var err error
+		if c.Question.Source, err = parseRange(text); err != nil {
+			r.Fault(source, "source is not usable: %s.", err)
 		}
 	}
 	c.ByDefault = true
@@ -142,77 +134,54 @@ func (r *reader) testCase(item field) Case {
 	if f, ok := fields["tags"]; ok {
 		c.Question.Tags = r.tags(f)
 	}
-	if f, ok := fields["justification"]; ok {
-		c.Question.Justification, _ = r.line(f, 1000)
-	}
-	if f, ok := fields["requester"]; ok {
-		c.Question.Requester = r.subject(f)
-	}
-	if f, ok := fields["at"]; ok {
-		c.Question.At, _ = r.instant(f)
-	}
-	if f, ok := r.required(item, fields, "expect"); ok {
-		c.Expect = r.verdict(f)
-	}
-	if f, ok := fields["codes"]; ok {
-		c.Codes = r.distinct(f, r.text)
-	}
+	c.Question.Justification, _ = r.Line(fields["justification"], 1000)
+	c.Question.Requester = r.subject(fields["requester"])
+	c.Question.At, _ = r.instant(fields["at"])
+	c.Expect = r.verdict(r.Required(item, fields, "expect"))
+	c.Codes = r.distinct(fields["codes"], r.Text)
 	return c
 }
 
 func (r *reader) machine(f field) armid.ID {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if !ok {
 		return armid.ID{}
 	}
 	id, err := armid.ParseType(text, armid.VirtualMachine)
 	if err != nil {
-		r.fault(f, "vm is not the id of a VM: %s.", reason(err, armid.ErrInvalid))
+		r.Fault(f, "vm is not the id of a VM: %s.", reason(err, armid.ErrInvalid))
 	}
 	return id
 }
 
 // shortPort reads 22/TCP or 22.
 func (r *reader) shortPort(f field) Port {
-	text, ok := f.node.GetToken().Value, true
-	if _, number := f.node.(*ast.IntegerNode); !number {
-		text, ok = r.text(f)
-	}
+	text, ok := r.TextOrNumber(f)
 	if !ok {
 		return Port{}
 	}
 	p, err := ParsePort(text)
 	if err != nil {
-		r.fault(f, "The port is not usable: %s.", reason(err, ErrPort))
+		r.Fault(f, "The port is not usable: %s.", reason(err, ErrPort))
 	}
 	return p
 }
 
 func (r *reader) subject(f field) Subject {
 	var s Subject
-	fields := r.mapping(f, "object", "name", "roles", "groups", "application")
-	if object, ok := fields["object"]; ok {
-		s.Object, _ = r.object(object)
-	}
-	if name, ok := fields["name"]; ok {
-		s.Name, _ = r.line(name, maxMessage)
-	}
-	if roles, ok := fields["roles"]; ok {
-		s.Roles = r.distinct(roles, r.role)
-	}
-	if groups, ok := fields["groups"]; ok {
-		s.Groups = r.distinct(groups, r.object)
-	}
-	if application, ok := fields["application"]; ok {
-		s.Application = r.flag(application)
-	}
+	fields := r.Mapping(f, "object", "name", "roles", "groups", "application")
+	s.Object, _ = r.object(fields["object"])
+	s.Name, _ = r.Line(fields["name"], maxMessage)
+	s.Roles = r.distinct(fields["roles"], r.role)
+	s.Groups = r.distinct(fields["groups"], r.object)
+	s.Application, _ = r.Flag(fields["application"])
 	return s
 }
 
 func (r *reader) verdict(f field) Verdict {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if ok && text != string(Allow) && text != string(Deny) && text != string(NeedsApproval) {
-		r.fault(f, "expect %.60q is not known; write %s, %s or %s.", text, Allow, Deny, NeedsApproval)
+		r.Fault(f, "expect %.60q is not known; write %s, %s or %s.", text, Allow, Deny, NeedsApproval)
 	}
 	return Verdict(text)
 }

@@ -5,12 +5,28 @@ import (
 	"time"
 
 	"jitgate/internal/armid"
+	"jitgate/internal/strictyaml"
+)
+
+// MaxSize of a document in bytes.
+const MaxSize = strictyaml.MaxSize
+
+// What is wrong with a document.
+type (
+	Fault  = strictyaml.Fault
+	Faults = strictyaml.Faults
+)
+
+type (
+	field  = strictyaml.Field
+	reader struct{ strictyaml.Reader }
 )
 
 // Parse reads a document in YAML or JSON. All its faults come back at once, as
 // an error of type [Faults].
 func Parse(data []byte) (Document, error) {
-	d, err := read(data, (*reader).document)
+	var r reader
+	d, err := strictyaml.Read(data, &r.Reader, r.document)
 	if err == nil {
 		d.Text = string(data)
 	}
@@ -23,8 +39,8 @@ var documentKeys = []string{
 }
 
 func (r *reader) document(root field) Document {
-	var d Document
-	fields := r.mapping(root, documentKeys...)
+	d := Document{APIVersion: APIVersion}
+	fields := r.Mapping(root, documentKeys...)
 	with := func(key string, what func(field)) bool {
 		f, given := fields[key]
 		if given {
@@ -32,28 +48,25 @@ func (r *reader) document(root field) Document {
 		}
 		return given
 	}
-	if f, ok := r.required(root, fields, "apiVersion"); ok {
-		if d.APIVersion, ok = r.text(f); ok && d.APIVersion != APIVersion {
-			r.fault(f, "apiVersion %.60q is not known; write %s.", d.APIVersion, APIVersion)
-		}
+	version := r.Required(root, fields, "apiVersion")
+	if text, ok := r.Text(version); ok && text != APIVersion {
+		r.Fault(version, "apiVersion %.60q is not known; write %s.", text, APIVersion)
 	}
-	if f, ok := r.required(root, fields, "scope"); ok {
-		d.Scope = r.scope(f)
-	}
+	d.Scope = r.scope(r.Required(root, fields, "scope"))
 	with("tags", func(f field) { d.Tags = r.tags(f) })
-	with("enforced", func(f field) { d.Enforced = r.flag(f) })
-	with("ports", func(f field) { d.Ports = r.ports(f) })
-	with("sources", func(f field) { d.Sources = r.sources(f) })
+	d.Enforced, _ = r.Flag(fields["enforced"])
+	d.Ports = r.ports(fields["ports"])
+	d.Sources = r.sources(fields["sources"])
 	limited := with("maxDuration", func(f field) { d.MaxDuration = r.duration(f, "maxDuration", MinDuration, MaxDuration) })
 	if d.Enforced {
 		for _, key := range []string{"defaultDuration", "interfaces", "reach", "flushConnection"} {
 			with(key, func(f field) {
-				r.fault(f, "%s counts for nothing in a guardrail; write it in the policies below.", key)
+				r.Fault(f, "%s counts for nothing in a guardrail; write it in the policies below.", key)
 			})
 		}
 	} else {
-		r.required(root, fields, "ports")
-		r.required(root, fields, "sources")
+		r.Required(root, fields, "ports")
+		r.Required(root, fields, "sources")
 		if !limited {
 			d.MaxDuration = Duration(DefaultDuration)
 		}
@@ -63,15 +76,15 @@ func (r *reader) document(root field) Document {
 	with("requesters", func(f field) { d.Requesters = r.principals(f, "roles", "groups", "users", "applications") })
 	with("justification", func(f field) { d.Justification = r.justification(f) })
 	with("approval", func(f field) { d.Approval = r.approval(f) })
-	with("windows", func(f field) { d.Windows = r.windows(f) })
-	with("maintenance", func(f field) { d.Maintenance = r.maintenance(f) })
-	with("conditions", func(f field) { d.Conditions = r.conditions(f) })
+	d.Windows = r.windows(fields["windows"])
+	d.Maintenance = r.maintenance(fields["maintenance"])
+	d.Conditions = r.conditions(fields["conditions"])
 	with("breakGlass", func(f field) { d.BreakGlass = r.breakGlass(f) })
-	with("interfaces", func(f field) { d.Interfaces = choice(r, f, "interfaces", "primary", AllInterfaces) })
-	with("reach", func(f field) { d.Reach = choice(r, f, "reach", "public", AnyReach) })
-	with("flushConnection", func(f field) { d.FlushConnection = r.flag(f) })
-	if len(r.faults) == 0 && d.silent() {
-		r.fault(root, "The guardrail demands nothing; say what every policy below it has to keep to.")
+	d.Interfaces = choice(r, fields["interfaces"], "interfaces", "primary", AllInterfaces)
+	d.Reach = choice(r, fields["reach"], "reach", "public", AnyReach)
+	d.FlushConnection, _ = r.Flag(fields["flushConnection"])
+	if len(r.Faults) == 0 && d.silent() {
+		r.Fault(root, "The guardrail demands nothing; say what every policy below it has to keep to.")
 	}
 	return d
 }
@@ -85,19 +98,19 @@ func (d Document) silent() bool {
 // choice reads one of two words. The usual one is stored as nothing, so that
 // writing it out does not make a different document.
 func choice[T ~string](r *reader, f field, key, usual string, other T) T {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	switch {
 	case !ok || text == usual:
 	case text == string(other):
 		return other
 	default:
-		r.fault(f, "%s %.60q is not known; write %s or %s.", key, text, usual, other)
+		r.Fault(f, "%s %.60q is not known; write %s or %s.", key, text, usual, other)
 	}
 	return ""
 }
 
 func (r *reader) scope(f field) Scope {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if !ok {
 		return Scope{}
 	}
@@ -106,34 +119,34 @@ func (r *reader) scope(f field) Scope {
 	}
 	id, err := armid.Parse(text)
 	if err != nil {
-		r.fault(f, "scope is no ARM id: %s.", reason(err, armid.ErrInvalid))
+		r.Fault(f, "scope is no ARM id: %s.", reason(err, armid.ErrInvalid))
 	} else if id.Type() != "" && !strings.EqualFold(id.Type(), armid.VirtualMachine) {
-		r.fault(f, "scope is a %s; a policy covers the tenant, a subscription, a resource group or a VM.", id.Type())
+		r.Fault(f, "scope is a %s; a policy covers the tenant, a subscription, a resource group or a VM.", id.Type())
 	}
 	return ScopeOf(id)
 }
 
 // duration reads one that must lie between two others.
 func (r *reader) duration(f field, name string, least, most time.Duration) Duration {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if !ok {
 		return 0
 	}
 	d, err := ParseDuration(text)
 	if err != nil {
-		r.fault(f, "%s is not usable: %s.", name, reason(err, ErrDuration))
+		r.Fault(f, "%s is not usable: %s.", name, reason(err, ErrDuration))
 	} else if d < least || d > most {
-		r.fault(f, "%s is %s; it must lie between %s and %s.", name, spoken(d), spoken(least), spoken(most))
+		r.Fault(f, "%s is %s; it must lie between %s and %s.", name, spoken(d), spoken(least), spoken(most))
 	}
 	return Duration(d)
 }
 
 // defaultDuration may not be longer than what the same document allows.
 func (r *reader) defaultDuration(f field, d Document) Duration {
-	n := len(r.faults)
+	n := len(r.Faults)
 	given := r.duration(f, "defaultDuration", MinDuration, MaxDuration)
-	if len(r.faults) == n && d.MaxDuration > 0 && given > d.MaxDuration {
-		r.fault(f, "defaultDuration is %s, longer than maxDuration with %s.", spoken(time.Duration(given)), spoken(time.Duration(d.MaxDuration)))
+	if len(r.Faults) == n && d.MaxDuration > 0 && given > d.MaxDuration {
+		r.Fault(f, "defaultDuration is %s, longer than maxDuration with %s.", spoken(time.Duration(given)), spoken(time.Duration(d.MaxDuration)))
 	}
 	return given
 }

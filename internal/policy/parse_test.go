@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"jitgate/internal/armid"
+	"jitgate/internal/strictyaml"
 )
 
 const (
@@ -336,7 +337,7 @@ func TestFaultsQuoteLittle(t *testing.T) {
 func TestFaultsAreNotEndless(t *testing.T) {
 	_, err := Parse([]byte(strings.Repeat("a: 1\n", 10000)))
 	var faults Faults
-	if !errors.As(err, &faults) || len(faults) != maxFaults {
+	if !errors.As(err, &faults) || len(faults) != strictyaml.MaxFaults {
 		t.Errorf("%d faults", len(faults))
 	}
 }

@@ -26,23 +26,23 @@ const (
 )
 
 func (r *reader) tags(f field) map[string]string {
-	known := len(r.faults)
-	entries := r.anyMapping(f, "; put others in quotes")
-	if len(r.faults) == known && (len(entries) == 0 || len(entries) > maxTags) {
-		r.fault(f, "tags has %d entries; write 1 to %d of them, or leave it out.", len(entries), maxTags)
+	known := len(r.Faults)
+	entries := r.AnyMapping(f, "; put others in quotes")
+	if len(r.Faults) == known && (len(entries) == 0 || len(entries) > maxTags) {
+		r.Fault(f, "tags has %d entries; write 1 to %d of them, or leave it out.", len(entries), maxTags)
 	}
 	tags, folded := map[string]string{}, map[string]bool{}
 	for _, e := range entries {
-		name := strings.ToLower(e.key)
+		name := strings.ToLower(e.Key)
 		switch {
 		case name == "" || utf8.RuneCountInString(name) > maxTagName || strings.ContainsAny(name, notInTags) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
-			r.fault(e.place, "%.60q cannot be the name of a tag: 1 to %d characters, none of %s.", e.key, maxTagName, notInTags)
+			r.Fault(e.Place, "%.60q cannot be the name of a tag: 1 to %d characters, none of %s.", e.Key, maxTagName, notInTags)
 		case folded[name]:
-			r.fault(e.place, "Tag %.60s is given twice; the case of its letters does not count.", e.key)
+			r.Fault(e.Place, "Tag %.60s is given twice; the case of its letters does not count.", e.Key)
 		}
 		folded[name] = true
-		if value, ok := r.line(e.value, maxTagValue); ok {
-			tags[e.key] = value
+		if value, ok := r.Line(e.Value, maxTagValue); ok {
+			tags[e.Key] = value
 		}
 	}
 	return tags
@@ -51,19 +51,17 @@ func (r *reader) tags(f field) map[string]string {
 // principals must name somebody: nobody is not the same as left out.
 func (r *reader) principals(f field, kinds ...string) *Principals {
 	var p Principals
-	known := len(r.faults)
-	fields := r.mapping(f, kinds...)
+	known := len(r.Faults)
+	fields := r.Mapping(f, kinds...)
 	for _, kind := range []struct {
 		key  string
 		into *[]string
 		read func(field) (string, bool)
 	}{{"roles", &p.Roles, r.role}, {"groups", &p.Groups, r.object}, {"users", &p.Users, r.object}, {"applications", &p.Applications, r.object}} {
-		if list, ok := fields[kind.key]; ok {
-			*kind.into = r.distinct(list, kind.read)
-		}
+		*kind.into = r.distinct(fields[kind.key], kind.read)
 	}
-	if len(r.faults) == known && p.empty() {
-		r.fault(f, "%s names nobody; list %s, or leave it out.", f.path, strings.Join(kinds, ", "))
+	if len(r.Faults) == known && p.empty() {
+		r.Fault(f, "%s names nobody; list %s, or leave it out.", f.Path, strings.Join(kinds, ", "))
 	}
 	return &p
 }
@@ -76,7 +74,7 @@ func (r *reader) distinct(list field, read func(field) (string, bool)) (out []st
 			continue
 		}
 		if slices.Contains(out, text) {
-			r.fault(item, "%.60s is listed twice; keep one of them.", text)
+			r.Fault(item, "%.60s is listed twice; keep one of them.", text)
 		}
 		out = append(out, text)
 	}
@@ -86,22 +84,22 @@ func (r *reader) distinct(list field, read func(field) (string, bool)) (out []st
 var rolePattern = regexp.MustCompile(`^[!-~]{1,120}$`) // Microsoft Graph docs, appRole resource: value
 
 func (r *reader) role(f field) (string, bool) {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if ok && !rolePattern.MatchString(text) {
-		r.fault(f, "%.60q cannot be the value of an app role: 1 to 120 characters, no spaces.", text)
+		r.Fault(f, "%.60q cannot be the value of an app role: 1 to 120 characters, no spaces.", text)
 		return "", false
 	}
 	return text, ok
 }
 
 func (r *reader) object(f field) (string, bool) {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if !ok {
 		return "", false
 	}
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 || id == uuid.Nil {
-		r.fault(f, "%.60q is no object id; write the GUID that Entra ID shows, names can change hands.", text)
+		r.Fault(f, "%.60q is no object id; write the GUID that Entra ID shows, names can change hands.", text)
 		return "", false
 	}
 	return id.String(), true
@@ -109,37 +107,30 @@ func (r *reader) object(f field) (string, bool) {
 
 func (r *reader) justification(f field) *JustificationRule {
 	var j JustificationRule
-	fields := r.mapping(f, "required", "pattern", "message")
-	if required, ok := fields["required"]; ok {
-		j.Required = r.flag(required)
+	fields := r.Mapping(f, "required", "pattern", "message")
+	j.Required, _ = r.Flag(fields["required"])
+	pattern := fields["pattern"]
+	j.Pattern, _ = r.Line(pattern, maxPattern)
+	var bad *syntax.Error
+	if _, err := regexp.Compile(j.Pattern); errors.As(err, &bad) {
+		r.Fault(pattern, "pattern is no RE2 expression: %s.", bad.Code)
 	}
-	if pattern, ok := fields["pattern"]; ok {
-		if j.Pattern, ok = r.line(pattern, maxPattern); ok {
-			var bad *syntax.Error
-			if _, err := regexp.Compile(j.Pattern); errors.As(err, &bad) {
-				r.fault(pattern, "pattern is no RE2 expression: %s.", bad.Code)
-			}
-		}
-	}
-	if message, ok := fields["message"]; ok {
-		j.Message, _ = r.line(message, maxMessage)
-	}
-	_, patterned := fields["pattern"]
-	if fields != nil && !patterned && !j.Required {
-		r.fault(f, "justification asks for nothing; write required: true or a pattern.")
+	j.Message, _ = r.Line(fields["message"], maxMessage)
+	if fields != nil && !pattern.Given() && !j.Required {
+		r.Fault(f, "justification asks for nothing; write required: true or a pattern.")
 	}
 	return &j
 }
 
 func (r *reader) approval(f field) *ApprovalRule {
 	a := ApprovalRule{Quorum: 1, Within: Duration(defaultWait)}
-	fields := r.mapping(f, "approvers", "quorum", "within")
+	fields := r.Mapping(f, "approvers", "quorum", "within")
 	if approvers, ok := fields["approvers"]; ok {
 		a.Approvers = r.principals(approvers, "roles", "groups", "users", "applications")
 	}
 	if quorum, ok := fields["quorum"]; ok {
-		if a.Quorum, ok = r.number(quorum); ok && (a.Quorum < 1 || a.Quorum > maxQuorum) {
-			r.fault(quorum, "quorum is %d; it must lie between 1 and %d.", a.Quorum, maxQuorum)
+		if a.Quorum, ok = r.Number(quorum); ok && (a.Quorum < 1 || a.Quorum > maxQuorum) {
+			r.Fault(quorum, "quorum is %d; it must lie between 1 and %d.", a.Quorum, maxQuorum)
 		}
 	}
 	if within, ok := fields["within"]; ok {
@@ -152,17 +143,17 @@ func (r *reader) approval(f field) *ApprovalRule {
 const maxExtensions = 20
 
 func (r *reader) extensions(f field) *int {
-	n, ok := r.number(f)
+	n, ok := r.Number(f)
 	if ok && (n < 0 || n > maxExtensions) {
-		r.fault(f, "extensions is %d; it must lie between 0 and %d.", n, maxExtensions)
+		r.Fault(f, "extensions is %d; it must lie between 0 and %d.", n, maxExtensions)
 	}
 	return &n
 }
 
 func (r *reader) breakGlass(f field) *BreakGlassRule {
 	b := BreakGlassRule{ReviewWithin: Duration(defaultGlass)}
-	fields := r.mapping(f, "requesters", "reviewWithin")
-	if requesters, ok := r.required(f, fields, "requesters"); ok {
+	fields := r.Mapping(f, "requesters", "reviewWithin")
+	if requesters := r.Required(f, fields, "requesters"); requesters.Given() {
 		b.Requesters = *r.principals(requesters, "roles", "groups", "users")
 	}
 	if within, ok := fields["reviewWithin"]; ok {
@@ -173,9 +164,9 @@ func (r *reader) breakGlass(f field) *BreakGlassRule {
 
 // bounded is a list of at most maxList entries.
 func (r *reader) bounded(list field) []field {
-	items := r.sequence(list, "leave it out or fill it")
+	items := r.Sequence(list, "leave it out or fill it")
 	if len(items) > maxList {
-		r.fault(list, "%s has %d entries; at most %d are read.", list.path, len(items), maxList)
+		r.Fault(list, "%s has %d entries; at most %d are read.", list.Path, len(items), maxList)
 		return nil
 	}
 	return items

@@ -5,90 +5,79 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"jitgate/internal/strictyaml"
 )
 
 // ParseWindows reads a list of windows as documents have them, in YAML or JSON, for
 // settings. Errors as of [Parse].
 func ParseWindows(data []byte) ([]Window, error) {
-	return read(data, func(r *reader, root field) []Window { return r.windows(root) })
+	var r reader
+	return strictyaml.Read(data, &r.Reader, r.windows)
 }
 
 func (r *reader) windows(list field) (windows []Window) {
 	for _, item := range r.bounded(list) {
-		var w Window
-		fields := r.mapping(item, "zone", "days", "from", "to")
-		if f, ok := r.required(item, fields, "zone"); ok {
-			if w.Zone, ok = r.text(f); ok {
-				if _, err := zoneOf(w.Zone); err != nil {
-					r.fault(f, "%.60q is no IANA time zone; write one such as Europe/Berlin or UTC.", w.Zone)
-				}
-			}
+		fields := r.Mapping(item, "zone", "days", "from", "to")
+		w := Window{Zone: r.zone(r.Required(item, fields, "zone")), Days: r.distinct(fields["days"], r.day)}
+		slices.SortFunc(w.Days, func(a, b string) int { return slices.Index(weekdays, a) - slices.Index(weekdays, b) })
+		if len(w.Days) == len(weekdays) {
+			w.Days = nil // every day, as when left out
 		}
-		if f, ok := fields["days"]; ok {
-			days := r.distinct(f, r.day)
-			slices.SortFunc(days, func(a, b string) int { return slices.Index(weekdays, a) - slices.Index(weekdays, b) })
-			if w.Days = days; len(days) == len(weekdays) {
-				w.Days = nil // every day, as when left out
-			}
-		}
-		for _, end := range []struct {
-			key  string
-			into *string
-		}{{"from", &w.From}, {"to", &w.To}} {
-			if f, ok := r.required(item, fields, end.key); ok {
-				*end.into = r.clock(f)
-			}
-		}
+		w.From = r.clock(r.Required(item, fields, "from"))
+		w.To = r.clock(r.Required(item, fields, "to"))
 		windows = append(windows, w)
 	}
 	return windows
 }
 
+func (r *reader) zone(f field) string {
+	text, ok := r.Text(f)
+	if _, err := zoneOf(text); ok && err != nil {
+		r.Fault(f, "%.60q is no IANA time zone; write one such as Europe/Berlin or UTC.", text)
+	}
+	return text
+}
+
 func (r *reader) day(f field) (string, bool) {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if ok && !slices.Contains(weekdays, text) {
-		r.fault(f, "Day %.60q is not known; write %s.", text, enumerated(weekdays, " or "))
+		r.Fault(f, "Day %.60q is not known; write %s.", text, enumerated(weekdays, " or "))
 		return "", false
 	}
 	return text, ok
 }
 
 func (r *reader) clock(f field) string {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if ok && !clockTime.MatchString(text) {
-		r.fault(f, `%.60q is no time of day; write hours and minutes such as "07:00", and "00:00" for midnight.`, text)
+		r.Fault(f, `%.60q is no time of day; write hours and minutes such as "07:00", and "00:00" for midnight.`, text)
 	}
 	return text
 }
 
 func (r *reader) maintenance(list field) (periods []Period) {
 	for _, item := range r.bounded(list) {
-		var p Period
-		fields := r.mapping(item, "from", "to")
-		from, okFrom := r.required(item, fields, "from")
-		to, okTo := r.required(item, fields, "to")
-		if okFrom {
-			p.From, okFrom = r.instant(from)
+		fields := r.Mapping(item, "from", "to")
+		fromField, toField := r.Required(item, fields, "from"), r.Required(item, fields, "to")
+		from, okFrom := r.instant(fromField)
+		to, okTo := r.instant(toField)
+		if okFrom && okTo && !from.Before(to) {
+			r.Fault(toField, "to is not after from.")
 		}
-		if okTo {
-			p.To, okTo = r.instant(to)
-		}
-		if okFrom && okTo && !p.From.Before(p.To) {
-			r.fault(to, "to is not after from.")
-		}
-		periods = append(periods, p)
+		periods = append(periods, Period{from, to})
 	}
 	return periods
 }
 
 func (r *reader) instant(f field) (time.Time, bool) {
-	text, ok := r.text(f)
+	text, ok := r.Text(f)
 	if !ok {
 		return time.Time{}, false
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		r.fault(f, "%.60q is no instant; write one such as 2026-03-07T20:00:00Z.", text)
+		r.Fault(f, "%.60q is no instant; write one such as 2026-03-07T20:00:00Z.", text)
 		return time.Time{}, false
 	}
 	return t.UTC(), true
@@ -97,25 +86,21 @@ func (r *reader) instant(f field) (time.Time, bool) {
 func (r *reader) conditions(list field) (conditions []Condition) {
 	for _, item := range r.bounded(list) {
 		var c Condition
-		fields := r.mapping(item, "expression", "message")
-		if f, ok := r.required(item, fields, "expression"); ok {
-			c.Expression = r.expression(f)
-		}
-		if f, ok := r.required(item, fields, "message"); ok {
-			c.Message, _ = r.line(f, maxMessage)
-		}
+		fields := r.Mapping(item, "expression", "message")
+		c.Expression = r.expression(r.Required(item, fields, "expression"))
+		c.Message, _ = r.Line(r.Required(item, fields, "message"), maxMessage)
 		conditions = append(conditions, c)
 	}
 	return conditions
 }
 
 func (r *reader) expression(f field) string {
-	text, ok := r.paragraph(f)
+	text, ok := r.Paragraph(f)
 	if !ok {
 		return ""
 	}
 	if len(text) > maxExpression {
-		r.fault(f, "%s has %d bytes; at most %d are read.", f.path, len(text), maxExpression)
+		r.Fault(f, "%s has %d bytes; at most %d are read.", f.Path, len(text), maxExpression)
 		return ""
 	}
 	_, err := programFor(text)
@@ -133,9 +118,9 @@ func (r *reader) expression(f field) string {
 			if i == 0 {
 				advice = " Conditions can speak of " + strings.Join(names, ", ") + "."
 			}
-			r.fault(f, "%s is not usable, at character %d: %s.%s", f.path, bad.at, printable(bad.what, 120), advice)
+			r.Fault(f, "%s is not usable, at character %d: %s.%s", f.Path, bad.at, printable(bad.what, 120), advice)
 		} else {
-			r.fault(f, "%s is not usable: %s.", f.path, printable(err.Error(), 120))
+			r.Fault(f, "%s is not usable: %s.", f.Path, printable(err.Error(), 120))
 		}
 	}
 	return ""

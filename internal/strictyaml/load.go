@@ -1,4 +1,4 @@
-package policy
+package strictyaml
 
 import (
 	"bytes"
@@ -15,18 +15,15 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// MaxSize of a document in bytes.
-const MaxSize = 64 << 10
-
 // maxDepth of nesting. The parser takes seconds for 64 KiB of opening brackets;
-// a policy needs three levels.
+// policies need three levels, alert rules seven.
 const maxDepth = 20
 
 // load turns the text into its one document. Tokens are looked at before they
 // are parsed, so that text made to be slow is refused while that is cheap.
-func load(data []byte) (field, Faults) {
-	at := func(line, column int, format string, args ...any) (field, Faults) {
-		return field{}, Faults{{Line: line, Column: column, Sentence: fmt.Sprintf(format, args...)}}
+func load(data []byte) (Field, Faults) {
+	at := func(line, column int, format string, args ...any) (Field, Faults) {
+		return Field{}, Faults{{Line: line, Column: column, Sentence: fmt.Sprintf(format, args...)}}
 	}
 	if len(data) > MaxSize {
 		return at(1, 1, "The document has %d bytes; at most %d are read.", len(data), MaxSize)
