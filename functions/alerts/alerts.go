@@ -80,7 +80,7 @@ func (f function) receive(ctx context.Context, in *receiveInput) (*receiveOutput
 	if err := web.Require(ctx, need); err != nil {
 		return nil, f.fail(ctx, err)
 	}
-	got, err := f.service.TakeAlert(ctx, a)
+	got, err := f.service.TakeAlert(ctx, a, web.Person(ctx))
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

@@ -166,7 +166,8 @@ func (p *Proposal) title() string {
 	return "to put " + what + " in force"
 }
 
-// AgreeToProposal puts a proposal in force. Whoever made it cannot.
+// AgreeToProposal puts a proposal in force. Whoever made it cannot, and nobody can while
+// they are locked down.
 //
 // Errors: [Refusals]; [ErrUnavailable], after which it may be in force.
 func (s *Service) AgreeToProposal(ctx context.Context, id string, by Person) (Changed, error) {
@@ -177,8 +178,10 @@ func (s *Service) AgreeToProposal(ctx context.Context, id string, by Person) (Ch
 	if strings.EqualFold(p.By.Object, by.Object) {
 		return Changed{}, refuse(OwnProposal, "", "Nobody agrees to their own proposal; another administrator has to.")
 	}
-	if err := s.unlocked(ctx, by); err != nil {
-		return Changed{}, err
+	for _, who := range []Person{by, p.By} { // what somebody proposed who is locked down may not be theirs
+		if err := s.unlocked(ctx, who); err != nil {
+			return Changed{}, err
+		}
 	}
 	out, err := s.putPolicy(ctx, p, by)
 	if err != nil {

@@ -79,6 +79,7 @@ const (
 const (
 	LockdownInvalid   Code = "lockdown_invalid"
 	LockdownNotFound  Code = "lockdown_not_found"
+	LockdownsTooMany  Code = "lockdowns_too_many"
 	CallbackRefused   Code = "callback_refused"
 	EventsInvalid     Code = "events_invalid"
 	CallbacksTooMany  Code = "callbacks_too_many"

@@ -58,7 +58,8 @@ func (r *Request) lapsed(now time.Time) bool {
 // decision is what was found out about one undecided target.
 type decision struct {
 	ruling
-	refusal Reason // zero = nothing is in the way
+	refusal Reason          // zero = nothing is in the way
+	heard   map[string]bool // object ids of those for it whose word counts here today
 	tags    map[string]string
 	ways    []Interface
 }
@@ -127,7 +128,7 @@ func (r *Request) decide(decisions []decision, at time.Time, rec *record) error 
 			rec.add(audit.ApprovalAsked, t, audit.Event{Policy: d.by, Text: "Policy asks for another approval by now: " + needs(d.approval) + "."})
 		}
 		left = append(left, i)
-		waiting = waiting || !r.agreed(d.approval)
+		waiting = waiting || !r.agreed(d)
 	}
 	for _, i := range left {
 		t, d := &r.Targets[i], &decisions[i]
@@ -163,6 +164,9 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 	}
 	if err == nil && len(d.refusals) == 0 {
 		err = s.entitled(ctx, r.Requester, t.VM, RequesterRole)
+	}
+	if err == nil && d.approval != nil {
+		d.heard, err = s.heard(ctx, rules, r, t.VM)
 	}
 	var refused Refusals
 	switch {

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,6 +91,11 @@ func (s *Service) mayExtend(ctx context.Context, r *Request, by Actor, d time.Du
 		e.From = t.OpenedAt
 		out := rules.rule(e)
 		refusals := slices.DeleteFunc(out.refusals, func(r Refusal) bool { return r.Code == NoApprover })
+		if len(refusals) == 0 {
+			if err := s.entitled(ctx, by.Person, t.VM, RequesterRole); err != nil && !errors.As(err, &refusals) {
+				return err
+			}
+		}
 		if len(refusals) == 0 && r.Extensions >= out.extensions {
 			refusals = append(refusals, Refusal{Code: ExtensionNotAllowed, Policy: out.nearest.Ref(),
 				Sentence: extensionsText(t.VM, out.nearest, out.extensions)})

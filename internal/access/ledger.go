@@ -9,6 +9,22 @@ import (
 	"jitgate/internal/policy"
 )
 
+// The ledger is one row, and a row has an end. Neither whoever can make alerts nor whoever
+// has stolen the account of an approver must be able to fill it up: then nobody could
+// lock anything down, that account included.
+const (
+	// MaxLockdowns is how many lockdowns of one person hold at a time.
+	MaxLockdowns = 100
+	// MaxAlertLockdowns is how many lockdowns of alerts hold at a time.
+	MaxAlertLockdowns = 300
+	// MaxPreApproved is how many machines are pre-approved at a time, counted once for
+	// each pre-approval.
+	MaxPreApproved = 300
+	// mostEnded is how much of it ends in one change: each leaves an event, and a change
+	// saves at most 99 of them.
+	mostEnded = 90
+)
+
 // Ledger is what concerns the whole installation and not one request: the lockdowns
 // in force, the pre-approvals that alerts have given, and a record of its own, in
 // which suspicious use stands too. It is one row: a look at it must be cheap, since
@@ -36,6 +52,24 @@ type Lockdown struct {
 // InForce reports whether the lockdown holds at now.
 func (l Lockdown) InForce(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
 
+// outlasts reports whether l makes o superfluous: both are of alerts, about the same, end
+// by themselves, and o not after l. An alert that comes every minute is one lockdown.
+func (l Lockdown) outlasts(o Lockdown) bool {
+	return l.By.Same(jitgate) && o.By.Same(jitgate) && l.Alert == "" && o.Alert == "" && l.Scope.Equal(o.Scope) &&
+		!l.Until.IsZero() && !o.Until.IsZero() && !o.Until.After(l.Until)
+}
+
+// setBy counts the lockdowns that somebody has set.
+func (l *Ledger) setBy(who Person) int {
+	n := 0
+	for _, d := range l.Lockdowns {
+		if d.By.Same(who) {
+			n++
+		}
+	}
+	return n
+}
+
 // covers reports whether access of a person to a machine is under the lockdown.
 func (l Lockdown) covers(who Person, vm armid.ID) bool {
 	return l.User != "" && strings.EqualFold(l.User, who.Object) || l.Scope.Contains(vm)
@@ -50,6 +84,12 @@ type PreApproval struct {
 	Machines []armid.ID
 	Ports    []policy.Port
 	Until    time.Time
+}
+
+// outlasts is what it is for lockdowns.
+func (p *PreApproval) outlasts(o *PreApproval) bool {
+	return p.Rule == o.Rule && p.Group == o.Group && !o.Until.After(p.Until) && slices.Equal(p.Ports, o.Ports) &&
+		!slices.ContainsFunc(o.Machines, func(vm armid.ID) bool { return !slices.ContainsFunc(p.Machines, vm.Equal) })
 }
 
 // lockdown finds one in force that covers access of a person to a machine.

@@ -85,11 +85,19 @@ func (s *Service) LockDown(ctx context.Context, l Lockdown, by Person) (Lockdown
 	return l, ended, err
 }
 
-// addLockdown saves a lockdown, unless one of the same id is there.
+// addLockdown saves a lockdown, unless one of the same id is there, or one that says the
+// same for longer.
 func (s *Service) addLockdown(ctx context.Context, l Lockdown) error {
 	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
-		if slices.ContainsFunc(d.Lockdowns, func(o Lockdown) bool { return o.ID == l.ID }) {
+		if slices.ContainsFunc(d.Lockdowns, func(o Lockdown) bool { return o.ID == l.ID || o.outlasts(l) }) {
 			return nil, nil
+		}
+		d.Lockdowns = slices.DeleteFunc(d.Lockdowns, l.outlasts)
+		switch n := d.setBy(l.By); {
+		case l.By.Same(jitgate) && n >= MaxAlertLockdowns:
+			return nil, fmt.Errorf("%w: alerts hold %d lockdowns already, and people have to find room for theirs; lift some", ErrUnavailable, n)
+		case !l.By.Same(jitgate) && n >= MaxLockdowns:
+			return nil, refuse(LockdownsTooMany, "", fmt.Sprintf("%d lockdowns of yours are in force; lift some, or lock down a wider scope.", n))
 		}
 		d.Lockdowns = append(d.Lockdowns, l)
 		rec := record{at: l.At, by: l.By}
@@ -132,18 +140,28 @@ func (s *Service) Lift(ctx context.Context, id string, by Person, comment string
 	return err
 }
 
-// closeUnder ends every request under a lockdown that has not ended.
-func (s *Service) closeUnder(ctx context.Context, l Lockdown) (int, error) {
-	why := ending{
-		pending: "Cancelled by a lockdown: " + sentence(l.Reason), open: "To be closed by a lockdown: " + sentence(l.Reason),
-		reason: Reason{Code: LockedDown, Sentence: l.text() + " " + sentence(l.Reason)},
+// closeUnder ends every request under some of the lockdowns that has not ended. They
+// are looked through once, however many lockdowns there are.
+func (s *Service) closeUnder(ctx context.Context, lockdowns ...Lockdown) (int, error) {
+	if len(lockdowns) == 0 {
+		return 0, nil
 	}
-	return s.closeAll(ctx, l.By, why, func(r *Request) bool { return l.concerns(r) })
+	return s.closeAll(ctx, func(r *Request) *ending {
+		at := slices.IndexFunc(lockdowns, func(l Lockdown) bool { return l.concerns(r) })
+		if at < 0 {
+			return nil
+		}
+		l := lockdowns[at]
+		return &ending{
+			by: l.By, pending: "Cancelled by a lockdown: " + sentence(l.Reason), open: "To be closed by a lockdown: " + sentence(l.Reason),
+			reason: Reason{Code: LockedDown, Sentence: l.text() + " " + sentence(l.Reason)},
+		}
+	})
 }
 
-// closeAll ends the unfinished requests that match. One that cannot be ended does not
-// keep others open.
-func (s *Service) closeAll(ctx context.Context, by Person, why ending, match func(*Request) bool) (int, error) {
+// closeAll ends the unfinished requests that why gives an ending for. One that cannot be
+// ended does not keep others open.
+func (s *Service) closeAll(ctx context.Context, why func(*Request) *ending) (int, error) {
 	var faults []error
 	ended := 0
 	q := Query{Unfinished: true, Limit: 200}
@@ -156,12 +174,16 @@ func (s *Service) closeAll(ctx context.Context, by Person, why ending, match fun
 		var group errgroup.Group
 		group.SetLimit(readers)
 		for i, r := range page.Requests {
-			if r.State().Ended() || r.State() == Closing || !match(&r) {
+			if !r.endable() {
+				continue
+			}
+			how := why(&r)
+			if how == nil {
 				continue
 			}
 			ended++
 			group.Go(func() error {
-				_, err := s.end(ctx, r.ID, by, why)
+				_, err := s.end(ctx, r.ID, *how)
 				var refused Refusals
 				if err != nil && !errors.As(err, &refused) { // refused: it has ended meanwhile
 					results[i] = fmt.Errorf("end request %s: %w", r.ID, err)
@@ -227,35 +249,49 @@ func (s *Service) sweepLedger(ctx context.Context, found *Swept) error {
 	if err != nil {
 		return fmt.Errorf("read the lockdowns in force: %w", err)
 	}
-	over := slices.ContainsFunc(ledger.Lockdowns, func(l Lockdown) bool { return !l.InForce(now) }) ||
-		slices.ContainsFunc(ledger.PreApprovals, func(p PreApproval) bool { return !now.Before(p.Until) })
 	var faults []error
-	if over {
-		ledger, err = s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+	for ledger.over(now) {
+		left, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
 			rec := record{at: now, by: jitgate}
-			d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
-				if !l.InForce(now) {
-					rec.add(audit.LockdownEnded, nil, audit.Event{VM: l.Scope.ID().String(), Text: "Its time is over: " + l.text()})
-				}
-				return !l.InForce(now)
-			})
-			d.PreApprovals = slices.DeleteFunc(d.PreApprovals, func(p PreApproval) bool {
-				if !now.Before(p.Until) {
-					rec.add(audit.PreApprovalEnded, nil, audit.Event{Text: fmt.Sprintf("The pre-approval of group %s by alert rule %s is over.", p.Group, p.Rule)})
-				}
-				return !now.Before(p.Until)
-			})
+			d.end(now, &rec)
 			return rec.events, nil
 		})
-		faults = append(faults, err)
+		if err != nil { // what is in force is enforced all the same
+			faults = append(faults, err)
+			ledger.Lockdowns = slices.DeleteFunc(ledger.Lockdowns, func(l Lockdown) bool { return !l.InForce(now) })
+			break
+		}
+		ledger = left
 	}
-	for _, l := range ledger.Lockdowns {
-		n, err := s.closeUnder(ctx, l)
-		found.Requests += n
-		faults = append(faults, err)
-	}
+	n, err := s.closeUnder(ctx, ledger.Lockdowns...)
+	found.Requests += n
+	faults = append(faults, err)
 	if s.behind(ledger.Told, ledger.Events) {
 		faults = append(faults, s.Queue.Tell(ctx, "", ledger.Events))
 	}
 	return errors.Join(faults...)
+}
+
+// over reports whether something in the ledger has had its time.
+func (l *Ledger) over(now time.Time) bool {
+	return slices.ContainsFunc(l.Lockdowns, func(d Lockdown) bool { return !d.InForce(now) }) ||
+		slices.ContainsFunc(l.PreApprovals, func(p PreApproval) bool { return !now.Before(p.Until) })
+}
+
+// end takes out what has had its time, as much of it as one change may.
+func (l *Ledger) end(now time.Time, rec *record) {
+	l.Lockdowns = slices.DeleteFunc(l.Lockdowns, func(d Lockdown) bool {
+		if d.InForce(now) || len(rec.events) >= mostEnded {
+			return false
+		}
+		rec.add(audit.LockdownEnded, nil, audit.Event{VM: d.Scope.ID().String(), Text: "Its time is over: " + d.text()})
+		return true
+	})
+	l.PreApprovals = slices.DeleteFunc(l.PreApprovals, func(p PreApproval) bool {
+		if now.Before(p.Until) || len(rec.events) >= mostEnded {
+			return false
+		}
+		rec.add(audit.PreApprovalEnded, nil, audit.Event{Text: fmt.Sprintf("The pre-approval of group %s by alert rule %s is over.", p.Group, p.Rule)})
+		return true
+	})
 }

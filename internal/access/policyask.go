@@ -26,8 +26,11 @@ type PolicyAnswer struct {
 // AskPolicy tells what policy would say to a request, without making one. at is when
 // it would be made; zero = now.
 //
-// Errors: [Refusals] with VMNotFound; [ErrUnavailable].
+// Errors: [Refusals] with VMNotFound or ScopeNotLookedAt; [ErrUnavailable].
 func (s *Service) AskPolicy(ctx context.Context, by Actor, ask Ask, at time.Time) ([]PolicyAnswer, error) {
+	if err := s.lookAfter(ask.Targets); err != nil {
+		return nil, err
+	}
 	var vms []armid.ID
 	for _, t := range ask.Targets {
 		vms = append(vms, t.VM)

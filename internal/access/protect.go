@@ -31,7 +31,13 @@ func (s *Service) ForecastProtect(ctx context.Context, vm armid.ID, ask ProtectA
 // [ErrUnavailable], after which it may be saved and is then carried out by the
 // sweep at the latest.
 func (s *Service) Protect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (Forecast, error) {
-	return s.change(ctx, func() (draft, error) { return s.draftProtect(ctx, vm, ask, by) })
+	return s.change(ctx, func() (draft, error) {
+		d, err := s.draftProtect(ctx, vm, ask, by)
+		if err == nil {
+			err = s.mayProtect(ctx, vm, by, d.warns(PortsLetGo))
+		}
+		return d, err
+	})
 }
 
 // ForecastUnprotect says what Unprotect would do, and does nothing. Rules that
@@ -50,8 +56,29 @@ func (s *Service) Unprotect(ctx context.Context, vm armid.ID, priorities map[str
 		if err == nil && len(d.hindered) > 0 {
 			err = d.hindered
 		}
+		if err == nil {
+			err = s.mayProtect(ctx, vm, by, true)
+		}
 		return d, err
 	})
+}
+
+// mayProtect refuses somebody who is locked down, and everybody what opens ports of a
+// machine that is: rules that come back let people in without any request. What jitgate
+// does by itself, for a machine that is gone, brings none back.
+func (s *Service) mayProtect(ctx context.Context, vm armid.ID, by Person, opens bool) error {
+	ledger, err := s.Ledgers.Ledger(ctx)
+	if err != nil {
+		return fmt.Errorf("read the lockdowns in force: %w", err)
+	}
+	l := ledger.locked(by, s.now())
+	if l == nil && opens && !by.Same(jitgate) {
+		l = ledger.lockdown(by, vm, s.now())
+	}
+	if l != nil {
+		return Refusals{l.refusal()}
+	}
+	return nil
 }
 
 // change saves what a draft wants and sets it going.

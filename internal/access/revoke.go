@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
@@ -17,23 +18,32 @@ import (
 // which the revocation may be saved already and is then carried out by the sweep
 // at the latest.
 func (s *Service) Revoke(ctx context.Context, id string, by Person) (Request, error) {
-	return s.end(ctx, id, by, ending{pending: "Taken back before it was decided.", open: "To be closed before its time."})
+	return s.end(ctx, id, ending{by: by, pending: "Taken back before it was decided.", open: "To be closed before its time."})
 }
 
-// ending says why a request ends now: what the record says of targets that were not
-// decided, and of those that are open or opening. A reason stands on the targets.
+// ending says by whom and why a request ends now: what the record says of targets that
+// were not decided, and of those that are open or opening. A reason stands on the targets.
 type ending struct {
+	by            Person
 	pending, open string
 	reason        Reason
 }
 
-func (s *Service) end(ctx context.Context, id string, by Person, why ending) (Request, error) {
+// endable reports whether a target is left to end. The state of the request does not
+// tell: one machine that is closing already hides others that are open.
+func (r *Request) endable() bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool {
+		return t.State == Pending || t.State == AwaitingApproval || t.State.Live()
+	})
+}
+
+func (s *Service) end(ctx context.Context, id string, why ending) (Request, error) {
 	at := s.now()
 	r, err := s.update(ctx, id, func(r *Request) ([]audit.Event, error) {
 		if r.State().Ended() {
 			return nil, refuse(RequestEnded, "", fmt.Sprintf("The request has ended already (%s); there is nothing to revoke.", r.State()))
 		}
-		rec := record{at: at, by: by}
+		rec := record{at: at, by: why.by}
 		for i := range r.Targets {
 			if err := r.Targets[i].end(why, &rec); err != nil {
 				return nil, err

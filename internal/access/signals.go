@@ -40,8 +40,12 @@ const (
 // then calls nobody for a quarter of an hour (Azure Monitor, action groups). What no
 // rule names, and what is about machines that are not ours, is ignored.
 //
-// Errors: [ErrUnavailable], after which the same alert may be sent again.
-func (s *Service) TakeAlert(ctx context.Context, a alert.Alert) (Reception, error) {
+// Errors: [Refusals], when whoever sends it is locked down; [ErrUnavailable], after
+// which the same alert may be sent again.
+func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Reception, error) {
+	if err := s.unlocked(ctx, by); err != nil {
+		return Reception{}, err
+	}
 	written, err := s.Policies.AlertRules(ctx)
 	if errors.Is(err, ErrNotFound) {
 		return Reception{Status: Ignored, Why: "no alert rules are in force"}, nil
@@ -104,11 +108,8 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 	act := signal.Action
 	ended := 0
 	if act.Lockdown != nil {
-		for _, vm := range act.Machines {
-			n, err := s.lockForAlert(ctx, &signal, vm)
-			if ended += n; err != nil {
-				return err
-			}
+		if ended, err = s.lockForAlert(ctx, &signal); err != nil {
+			return err
 		}
 	}
 	if act.Unlock {
@@ -116,21 +117,26 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 			return err
 		}
 	}
+	given := ""
 	if act.PreApproval != nil {
-		if err := s.preApprove(ctx, &signal); err != nil {
+		if given, err = s.preApprove(ctx, &signal); err != nil {
 			return err
 		}
 	}
 	if act.Revoke {
 		sentence := fmt.Sprintf("Alert rule %s closes what is open on this machine.", act.Rule)
-		n, err := s.closeAll(ctx, jitgate, ending{pending: sentence, open: sentence, reason: Reason{Code: ClosedByAlert, Sentence: sentence}}, func(r *Request) bool {
-			return slices.ContainsFunc(r.Targets, func(t Target) bool { return slices.ContainsFunc(act.Machines, t.VM.Equal) })
+		how := ending{by: jitgate, pending: sentence, open: sentence, reason: Reason{Code: ClosedByAlert, Sentence: sentence}}
+		n, err := s.closeAll(ctx, func(r *Request) *ending {
+			if slices.ContainsFunc(r.Targets, func(t Target) bool { return slices.ContainsFunc(act.Machines, t.VM.Equal) }) {
+				return &how
+			}
+			return nil
 		})
 		if ended += n; err != nil {
 			return err
 		}
 	}
-	if err := s.noteSignal(ctx, &signal, ended); err != nil {
+	if err := s.noteSignal(ctx, &signal, ended, given); err != nil {
 		return err
 	}
 	if err := s.Ledgers.SettleSignal(ctx, key); err != nil {
@@ -139,15 +145,30 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 	return nil
 }
 
-// lockForAlert locks a machine down under an id that follows from the alert and the
+// lockForAlert locks machines down under ids that follow from the alert and the
 // machine, so that carrying the alert out again is no second lockdown, and returns how
-// many requests that ends.
-func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID) (ended int, err error) {
+// many requests that ends. What is open closes also where a lockdown cannot be saved.
+func (s *Service) lockForAlert(ctx context.Context, signal *Signal) (ended int, err error) {
+	var all []Lockdown
+	var faults []error
+	for _, vm := range signal.Action.Machines {
+		l := signal.lockdown(vm, s.now())
+		if !l.InForce(s.now()) {
+			continue
+		}
+		all = append(all, l)
+		faults = append(faults, s.addLockdown(ctx, l))
+	}
+	ended, err = s.closeUnder(ctx, all...)
+	return ended, errors.Join(append(faults, err)...)
+}
+
+func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
 	sum := sha256.Sum256([]byte(signal.Key + "\x00" + vm.Key()))
 	lock := signal.Action.Lockdown
 	l := Lockdown{
-		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: s.now(), Until: lock.Until,
-		Reason: fmt.Sprintf("Alert rule %s, for alert %s.", signal.Action.Rule, nameOr(signal.Rule, signal.Alert)),
+		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: now, Until: lock.Until,
+		Reason: fmt.Sprintf("Alert rule %s, for alert %s.", signal.Action.Rule, clip(nameOr(signal.Rule, signal.Alert))),
 	}
 	switch {
 	case lock.UntilResolved:
@@ -155,67 +176,79 @@ func (s *Service) lockForAlert(ctx context.Context, signal *Signal, vm armid.ID)
 	case lock.For > 0:
 		l.Until = signal.ReceivedAt.Add(lock.For)
 	}
-	if !l.InForce(s.now()) {
-		return 0, nil
-	}
-	if err := s.addLockdown(ctx, l); err != nil {
-		return 0, err
-	}
-	return s.closeUnder(ctx, l)
+	return l
 }
 
 // unlockForAlert lifts what was locked down until this alert is resolved.
 func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) error {
-	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
-		rec := record{at: s.now(), by: jitgate}
-		d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
-			if l.Alert == "" || l.Alert != signal.Alert {
-				return false
-			}
-			rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: "The alert is resolved: " + l.text()})
-			return true
+	for lifted := mostEnded; lifted == mostEnded; {
+		_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+			rec := record{at: s.now(), by: jitgate}
+			d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
+				if l.Alert == "" || l.Alert != signal.Alert || len(rec.events) >= mostEnded {
+					return false
+				}
+				rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: "The alert is resolved: " + l.text()})
+				return true
+			})
+			lifted = len(rec.events)
+			return rec.events, nil
 		})
-		return rec.events, nil
-	})
-	if err != nil {
-		return fmt.Errorf("lift lockdowns of the alert: %w", err)
+		if err != nil {
+			return fmt.Errorf("lift lockdowns of the alert: %w", err)
+		}
 	}
 	return nil
 }
 
-func (s *Service) preApprove(ctx context.Context, signal *Signal) error {
-	given := signal.Action.PreApproval
-	p := PreApproval{Alert: signal.Key, Rule: signal.Action.Rule, Group: given.Group, Machines: signal.Action.Machines, Ports: given.Ports, Until: signal.ReceivedAt.Add(given.For)}
-	if !s.now().Before(p.Until) {
-		return nil
+// preApprove returns what became of it, for the record.
+func (s *Service) preApprove(ctx context.Context, signal *Signal) (given string, err error) {
+	wish := signal.Action.PreApproval
+	if len(signal.Action.Machines) == 0 { // the alert was taken for what its end lifts
+		return "nobody pre-approved, as no machine of it is looked after", nil
 	}
-	_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
-		if slices.ContainsFunc(d.PreApprovals, func(o PreApproval) bool { return o.Alert == p.Alert }) {
+	p := PreApproval{Alert: signal.Key, Rule: signal.Action.Rule, Group: wish.Group, Machines: signal.Action.Machines, Ports: wish.Ports, Until: signal.ReceivedAt.Add(wish.For)}
+	if !s.now().Before(p.Until) {
+		return "the time of its pre-approval over already", nil
+	}
+	_, err = s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
+		given = "a group pre-approved"
+		if slices.ContainsFunc(d.PreApprovals, func(o PreApproval) bool { return o.Alert == p.Alert || o.outlasts(&p) }) {
+			return nil, nil
+		}
+		d.PreApprovals = slices.DeleteFunc(d.PreApprovals, func(o PreApproval) bool { return p.outlasts(&o) })
+		room := MaxPreApproved
+		for _, o := range d.PreApprovals {
+			room -= len(o.Machines)
+		}
+		if room < len(p.Machines) {
+			given = fmt.Sprintf("nobody pre-approved, as it would be more than %d machines at a time", MaxPreApproved)
 			return nil, nil
 		}
 		d.PreApprovals = append(d.PreApprovals, p)
 		rec := record{at: s.now(), by: jitgate}
-		for _, vm := range p.Machines {
-			rec.add(audit.PreApproved, nil, audit.Event{VM: vm.String(), Policy: signal.Rules,
-				Text: fmt.Sprintf("Members of group %s need no approver until %s (alert rule %s).", p.Group, p.Until.Format(time.RFC3339), p.Rule)})
+		text := fmt.Sprintf("Members of group %s need no approver until %s (alert rule %s).", p.Group, p.Until.Format(time.RFC3339), p.Rule)
+		if len(p.Machines) > 1 { // in one event: a change saves at most 99 of them
+			text += " On " + ruleNames(p.Machines, armid.ID.String) + "."
 		}
+		rec.add(audit.PreApproved, nil, audit.Event{VM: p.Machines[0].String(), Policy: signal.Rules, Text: text})
 		return rec.events, nil
 	})
 	if err != nil {
-		return fmt.Errorf("save the pre-approval: %w", err)
+		return "", fmt.Errorf("save the pre-approval: %w", err)
 	}
-	return nil
+	return given, nil
 }
 
 // noteSignal puts on record that an alert was acted on: once, unless we die before it
 // is settled.
-func (s *Service) noteSignal(ctx context.Context, signal *Signal, ended int) error {
+func (s *Service) noteSignal(ctx context.Context, signal *Signal, ended int, given string) error {
 	var did []string
 	act := signal.Action
 	for _, step := range []struct {
 		done bool
 		word string
-	}{{act.Revoke, fmt.Sprintf("%d request(s) closed", ended)}, {act.Lockdown != nil, "locked down"}, {act.PreApproval != nil, "a group pre-approved"}, {act.Unlock, "lockdowns of it lifted"}} {
+	}{{act.Revoke, fmt.Sprintf("%d request(s) closed", ended)}, {act.Lockdown != nil, "locked down"}, {act.PreApproval != nil, given}, {act.Unlock, "lockdowns of it lifted"}} {
 		if step.done {
 			did = append(did, step.word)
 		}

@@ -57,7 +57,7 @@ func own(t *testing.T, id, action, vm string) alert.Alert {
 
 func (w *world) take(a alert.Alert, status string) {
 	w.tb.Helper()
-	got, err := w.service.TakeAlert(ctx, a)
+	got, err := w.service.TakeAlert(ctx, a, carol)
 	if err != nil {
 		w.tb.Fatalf("take: %v", err)
 	}
@@ -119,7 +119,7 @@ func TestALostAlertIsCarriedOut(t *testing.T) {
 		r := w.active("web01")
 		a := metric(t, "01-metric-fired.json", "web01")
 		mortal := newCrash(w, n)
-		if _, err := mortal.TakeAlert(ctx, a); err == nil {
+		if _, err := mortal.TakeAlert(ctx, a, carol); err == nil {
 			_ = mortal.CarryOutSignal(ctx, a.Key)
 		}
 		w.queue.DropAll()

@@ -126,6 +126,9 @@ func requestID(by Person, key string) (string, error) {
 // precheck refuses what would be denied, for every target at once, and fills in the
 // duration where the ask leaves it to policy.
 func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
+	if err := s.lookAfter(ask.Targets); err != nil {
+		return err
+	}
 	vms := make([]armid.ID, len(ask.Targets))
 	for i, t := range ask.Targets {
 		vms[i] = t.VM
@@ -171,6 +174,21 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 	}
 	if len(faults) > 0 {
 		return faults
+	}
+	return nil
+}
+
+// lookAfter refuses machines that neither the sweep nor an alert would ever close, before
+// Azure is asked about any of them.
+func (s *Service) lookAfter(targets []AskTarget) error {
+	var c check
+	for i, t := range targets {
+		if !s.looksAfter(t.VM) {
+			c.fault(ScopeNotLookedAt, fmt.Sprintf("targets[%d].vm", i), "jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", t.VM.Subscription())
+		}
+	}
+	if len(c.faults) > 0 {
+		return c.faults
 	}
 	return nil
 }

@@ -14,10 +14,15 @@ const MaxCallbacks = 10
 // Subscribe notes that a workflow waits for an outcome of a request. Saying so twice
 // is one subscription. An outcome that has come already is told at once.
 //
+// Whoever is locked down cannot: what is told is who reaches which machine from where.
+//
 // Errors: [ErrNotFound]; [Refusals]; [ErrUnavailable].
 func (s *Service) Subscribe(ctx context.Context, request, url string, events []string, by Person) (id string, err error) {
 	waits, err := readResults(events)
 	if err != nil {
+		return "", err
+	}
+	if err := s.unlocked(ctx, by); err != nil {
 		return "", err
 	}
 	id, sealed, err := s.Messages.Seal(request, url)
@@ -36,7 +41,9 @@ func (s *Service) Subscribe(ctx context.Context, request, url string, events []s
 		if len(r.openCallbacks()) >= MaxCallbacks {
 			return nil, refuse(CallbacksTooMany, "", fmt.Sprintf("%d workflows wait for this request already; cancel one of them.", MaxCallbacks))
 		}
-		r.Callbacks = append(r.Callbacks, Callback{ID: id, Sealed: sealed, Events: waits, At: at})
+		// Those that are done go: kept, they would fill the row up until nothing about the
+		// request, its end included, could be saved any more.
+		r.Callbacks = append(r.openCallbacks(), Callback{ID: id, Sealed: sealed, Events: waits, At: at})
 		rec := record{at: at, by: by}
 		rec.add(audit.CallbackSet, nil, audit.Event{Text: fmt.Sprintf("A workflow waits for %v.", waits)})
 		return rec.events, nil
@@ -53,7 +60,7 @@ func (s *Service) Unsubscribe(ctx context.Context, request, url string, by Perso
 		rec := record{at: s.now(), by: by}
 		for i := range r.Callbacks {
 			if c := &r.Callbacks[i]; !c.Done && slices.Contains(hashes, c.ID) {
-				c.Done = true
+				c.Done, c.Sealed = true, ""
 				rec.add(audit.CallbackEnded, nil, audit.Event{Text: "The workflow does not wait any more."})
 			}
 		}

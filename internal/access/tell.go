@@ -167,7 +167,7 @@ func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[
 		rec := record{at: s.now(), by: jitgate}
 		for i := range r.Callbacks {
 			if c := &r.Callbacks[i]; !c.Done && answered[c.ID] != "" {
-				c.Done = true
+				c.Done, c.Sealed = true, ""
 				rec.add(audit.CallbackEnded, nil, audit.Event{Text: answered[c.ID]})
 			}
 		}

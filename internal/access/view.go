@@ -231,6 +231,11 @@ func (d *draft) warn(code Code, id armid.ID, rule, sentence string) {
 	}
 }
 
+// warns reports whether the draft warns of this.
+func (d *draft) warns(code Code) bool {
+	return slices.ContainsFunc(d.Warnings, func(w Warning) bool { return w.Code == code })
+}
+
 func (d *draft) warnShared(id armid.ID, shared []nsg.Rule) {
 	for _, r := range shared {
 		d.warn(RuleShared, id, r.Name, fmt.Sprintf("Rule %s (priority %d) opens protected ports to everybody and serves other machines or ports too, so it stays; narrow or remove it yourself.", r.Name, r.Priority))

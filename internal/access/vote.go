@@ -54,7 +54,7 @@ func (v *Review) Open() bool { return v != nil && v.ClosedAt.IsZero() }
 // only its sealed form is kept.
 type Callback struct {
 	ID     string   // keyed hash of the URL
-	Sealed string   // see [Messenger]
+	Sealed string   // see [Messenger]; empty once it is done
 	Events []Result // what it waits for; the first that comes true is told
 	At     time.Time
 	Done   bool // told, given up or cancelled

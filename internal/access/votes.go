@@ -114,7 +114,7 @@ func (s *Service) counted(ctx context.Context, r *Request, v Vote) ([]bool, erro
 	if err != nil {
 		return nil, err
 	}
-	if l := rules.ledger.locked(v.By.Person, rules.at); l != nil {
+	if l := rules.ledger.silences(&v, rules.at); l != nil {
 		return nil, Refusals{l.refusal()}
 	}
 	counts := make([]bool, len(r.Targets))
@@ -193,19 +193,48 @@ func (r *Request) vote(v Vote, counts []bool, rec *record) error {
 	return nil
 }
 
+// heard are those who are for a request and may decide about this machine of it today.
+// A vote is for the whole request, and was taken if it counted for one machine. An
+// approver who was locked down since may have lost the account before they voted.
+func (s *Service) heard(ctx context.Context, rules rulebook, r *Request, vm armid.ID) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, v := range r.Votes {
+		if !v.Agrees || rules.ledger.silences(&v, rules.at) != nil {
+			continue
+		}
+		err := s.entitled(ctx, v.By.Person, vm, ApproverRole)
+		var missing Refusals
+		if err != nil && !errors.As(err, &missing) {
+			return nil, err
+		}
+		if err == nil {
+			out[v.By.Object] = true
+		}
+	}
+	return out, nil
+}
+
+// silences finds a lockdown in force of whoever votes, or of the workflow that vouches.
+func (l *Ledger) silences(v *Vote, now time.Time) *Lockdown {
+	if d := l.locked(v.By.Person, now); d != nil {
+		return d
+	}
+	return l.locked(v.Via, now)
+}
+
 // agreed tells whether enough distinct people have agreed. What needs nobody is
-// agreed.
-func (r *Request) agreed(a *policy.Approval) bool {
-	if a == nil {
+// agreed. A vote that came after the decision was prepared has a look of its own.
+func (r *Request) agreed(d *decision) bool {
+	if d.approval == nil {
 		return true
 	}
 	who := map[string]bool{}
 	for _, v := range r.Votes {
-		if v.Agrees && v.accepted(a) && v.By.Object != r.Requester.Object {
+		if v.Agrees && v.accepted(d.approval) && d.heard[v.By.Object] && v.By.Object != r.Requester.Object {
 			who[strings.ToLower(v.By.Object)] = true
 		}
 	}
-	return len(who) >= a.Quorum
+	return len(who) >= d.approval.Quorum
 }
 
 // startReview notes that somebody broke the glass, and when that has to be looked at.

@@ -36,7 +36,9 @@ type claims struct {
 func (c claims) caller(app string) Caller {
 	_, elsewhere := c.Elsewhere["groups"]
 	return Caller{
-		Tenant: c.Tenant, Object: c.Object, App: app,
+		// In one spelling: "not the requester" must not depend on how a token or a
+		// workflow writes an id.
+		Tenant: c.Tenant, Object: strings.ToLower(c.Object), App: app,
 		Name:   first(c.Preferred, c.UPN, c.UniqueName, c.Name, app),
 		Roles:  c.Roles,
 		Groups: c.Groups,

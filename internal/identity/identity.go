@@ -44,6 +44,10 @@ type Caller struct {
 	// person behind it.
 	Application bool
 
+	// Guest: the caller is of another tenant than home. Of its roles only the one to ask
+	// has been kept.
+	Guest bool
+
 	// ByKey: no token was shown but the key for alerts.
 	ByKey bool
 }

@@ -91,7 +91,7 @@ func TestSessionAccepts(t *testing.T) {
 			"roles", RoleRequest, "roles", RoleAudit}, full},
 		"both names, one value":     {p.with("tid", tenant, "oid", object), full},
 		"the least":                 {pairs{"tid", tenant, "oid", object}, Caller{Tenant: tenant, Object: object}},
-		"the other tenant":          {p.without(tenantAddress).without("iss").with(tenantAddress, second), with(func(c *Caller) { c.Tenant, c.Roles = second, []string{RoleRequest} })},
+		"the other tenant":          {p.without(tenantAddress).without("iss").with(tenantAddress, second), with(func(c *Caller) { c.Tenant, c.Roles, c.Guest = second, []string{RoleRequest}, true })},
 		"version 1":                 {p.without("iss").without("ver").with("iss", v1(tenant), "ver", "1.0"), full},
 		"a name of another kind":    {p.without("preferred_username").with(nameAddress, "dana@corp"), with(func(c *Caller) { c.Name = "dana@corp" })},
 		"groups":                    {p.with("groups", "a", "groups", "b"), with(func(c *Caller) { c.Groups = []string{"a", "b"} })},

@@ -60,7 +60,7 @@ func TestEverybodyOfTheStandIn(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", p.Name, err)
 				}
-				want := identity.Caller{Tenant: tenant, Object: p.ObjectID, Name: p.Username, App: azureCLI, Roles: counting(tenant, p.Roles), Groups: p.Groups}
+				want := identity.Caller{Tenant: tenant, Object: p.ObjectID, Name: p.Username, App: azureCLI, Roles: counting(tenant, p.Roles), Groups: p.Groups, Guest: tenant != home}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s, version %s: %s", p.Name, version, diff)
 				}
@@ -70,7 +70,7 @@ func TestEverybodyOfTheStandIn(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", a.Name, err)
 				}
-				want := identity.Caller{Tenant: tenant, Object: a.ObjectID, Name: a.ClientID, App: a.ClientID, Roles: counting(tenant, a.Roles), Application: true}
+				want := identity.Caller{Tenant: tenant, Object: a.ObjectID, Name: a.ClientID, App: a.ClientID, Roles: counting(tenant, a.Roles), Application: true, Guest: tenant != home}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("%s, version %s: %s", a.Name, version, diff)
 				}

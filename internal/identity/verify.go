@@ -200,6 +200,7 @@ func (v *Verifier) judge(from *issuer, c claims) (Caller, error) {
 // trusted takes from guests of other tenants what only home may give.
 func (v *Verifier) trusted(c Caller) Caller {
 	if c.Tenant != v.home {
+		c.Guest = true
 		c.Roles = slices.DeleteFunc(slices.Clone(c.Roles), func(role string) bool { return role != RoleRequest })
 	}
 	return c

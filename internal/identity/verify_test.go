@@ -31,7 +31,7 @@ func TestVerifyAccepts(t *testing.T) {
 	}{
 		"a user's token": {version2, nil, full},
 		"one of the other tenant": {version2, claims{"iss": "second", "tid": second},
-			with(func(c *Caller) { c.Tenant, c.Roles = second, []string{RoleRequest} })},
+			with(func(c *Caller) { c.Tenant, c.Roles, c.Guest = second, []string{RoleRequest}, true })},
 		"upn is the second choice of name": {version2, claims{"preferred_username": nil, "upn": "dana@corp"},
 			with(func(c *Caller) { c.Name = "dana@corp" })},
 		"name is the last": {version2, claims{"preferred_username": nil}, with(func(c *Caller) { c.Name = "Dana" })},
@@ -44,7 +44,7 @@ func TestVerifyAccepts(t *testing.T) {
 		"version 2 does not call it appid":         {version2, claims{"appid": ActionGroupApp}, full},
 
 		"version 1":                        {version1, nil, full},
-		"version 1 of the other tenant":    {version1, claims{"iss": v1(second), "tid": second}, with(func(c *Caller) { c.Tenant, c.Roles = second, []string{RoleRequest} })},
+		"version 1 of the other tenant":    {version1, claims{"iss": v1(second), "tid": second}, with(func(c *Caller) { c.Tenant, c.Roles, c.Guest = second, []string{RoleRequest}, true })},
 		"version 1 for a client id":        {version1, claims{"aud": audience}, full},
 		"version 1 does not call it azp":   {version1, claims{"azp": ActionGroupApp}, full},
 		"a guest's unique name, version 1": {version1, claims{"upn": nil, "unique_name": "live.com#dana@example.com"}, with(func(c *Caller) { c.Name = "live.com#dana@example.com" })},

@@ -43,6 +43,7 @@ var statusOf = map[access.Code]int{
 	access.RequestNotActive:     http.StatusConflict,
 	access.ReviewNotDue:         http.StatusConflict,
 	access.CallbacksTooMany:     http.StatusConflict,
+	access.LockdownsTooMany:     http.StatusConflict,
 	access.LockdownNotFound:     http.StatusNotFound,
 	access.ProposalNotFound:     http.StatusNotFound,
 	access.IdempotencyReused:    http.StatusUnprocessableEntity, // draft-ietf-httpapi-idempotency-key-header

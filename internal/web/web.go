@@ -187,10 +187,12 @@ func Actor(ctx context.Context) access.Actor {
 }
 
 // May tells whether the caller is allowed an operation. Where Azure RBAC decides, who
-// asks and approves is found out machine by machine, and a person needs no app role.
+// asks and approves is found out machine by machine, and a person needs no app role. That
+// is not for guests: Azure's roles here say nothing about them, and anybody of their
+// tenant would get to read policies and machines.
 func May(ctx context.Context, op identity.Operation) bool {
 	i := info(ctx)
-	return i.caller.May(op) || i.byRBAC && op.ByRBAC() && !i.caller.Application && i.caller.Object != ""
+	return i.caller.May(op) || i.byRBAC && op.ByRBAC() && !i.caller.Application && !i.caller.Guest && i.caller.Object != ""
 }
 
 // Require refuses callers whose roles do not allow the operation.

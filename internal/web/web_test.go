@@ -84,6 +84,27 @@ func TestNoCauseReachesTheCaller(t *testing.T) {
 	}
 }
 
+// TestAzureRBACIsNotForGuests: it stands in for the roles of people of the own tenant.
+// Anybody of another one could read policies and machines otherwise.
+func TestAzureRBACIsNotForGuests(t *testing.T) {
+	const object = "a11ce000-0000-4000-8000-000000000001"
+	for _, c := range []struct {
+		who  identity.Caller
+		want bool
+	}{
+		{identity.Caller{Object: object}, true},
+		{identity.Caller{Object: object, Guest: true}, false},
+		{identity.Caller{Object: object, Guest: true, Roles: []string{identity.RoleRequest}}, true},
+		{identity.Caller{Object: object, Application: true}, false},
+		{identity.Caller{}, false},
+	} {
+		ctx := context.WithValue(t.Context(), contextKey{}, callInfo{caller: c.who, byRBAC: true})
+		if got := May(ctx, identity.MachineRead); got != c.want {
+			t.Errorf("%+v may read machines: %t", c.who, got)
+		}
+	}
+}
+
 // TestReadiness: the host takes any answer for readiness, and asks without a token.
 func TestReadiness(t *testing.T) {
 	mux, _ := New(Config{Verifier: verifier{errors.New("down")}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
