@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,24 @@ const (
 	RequesterRole = "Jit.Request"
 	ApproverRole  = "Jit.Approve"
 )
+
+// Decides tells whether Azure's role assignments make somebody an approver of a machine
+// of the request, who then may look at it. It is never so where app roles decide.
+//
+// Errors: [ErrUnavailable], [ErrForbidden].
+func (s *Service) Decides(ctx context.Context, who Person, r *Request) (bool, error) {
+	if s.Rights == nil {
+		return false, nil
+	}
+	for _, t := range r.Targets {
+		err := s.entitled(ctx, who, t.VM, ApproverRole)
+		var missing Refusals
+		if err == nil || !errors.As(err, &missing) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
 
 // entitled refuses somebody who has no Azure role on the machine that stands for the
 // app role, in an installation where Azure RBAC decides.

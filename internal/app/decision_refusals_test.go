@@ -250,7 +250,10 @@ func TestAzureRBACDecides(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.refuses(t, refusal{"an approver by app role alone", "POST", "/api/requests/" + id + "/approve", ``, "bob", nil, 403, "approver_not_allowed"})
-	e.must("POST", "/api/requests/"+id+"/approve", `{"comment":"go"}`, "dave", nil)
+	nobody := e.bearer(map[string]any{"roles": nil}, entra.MintOptions{User: "dave"})
+	e.must("GET", "/api/requests/"+id, "", "", nobody) // who decides may look
+	e.refuses(t, refusal{"who does not decide it looks", "GET", "/api/requests/" + id, ``, "alice", nil, 403, "not_your_request"})
+	e.must("POST", "/api/requests/"+id+"/approve", `{"comment":"go"}`, "", nobody)
 	e.refuses(t, refusal{"no right beyond the machine", "PUT", "/api/policies", `{"document":"x"}`, "dave", nil, 403, "role_missing"})
 	e.refuses(t, refusal{"a pipeline", "POST", "/api/requests", good, "", e.bearer(nil, entra.MintOptions{App: "workflow"}), 403, "role_missing"})
 }
