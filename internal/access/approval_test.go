@@ -281,3 +281,44 @@ func TestVoteForms(t *testing.T) {
 		wantCode(t, err, c.code)
 	}
 }
+
+// TestTheSameWordWithOtherRights: policy asks for another role by now, and somebody who
+// has agreed already agrees once more with it.
+func TestTheSameWordWithOtherRights(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.rule("approval: {approvers: {roles: [Jit.Oncall]}, quorum: 1, within: PT4H}")
+	_, err := w.service.Vote(ctx, r.ID, approver(bob))
+	wantCode(t, err, access.ApproverNotAllowed)
+	w.rule(twoApprovers)
+	w.vote(r.ID, approver(bob))
+	w.rule("approval: {approvers: {roles: [Jit.Oncall]}, quorum: 1, within: PT4H}")
+	w.deliver()
+	w.wantState(r.ID, access.AwaitingApproval)
+	w.vote(r.ID, access.Vote{By: as(bob, "Jit.Oncall"), Agrees: true})
+	w.deliver()
+	if got := w.wantState(r.ID, access.Active); len(got.Votes) != 1 {
+		t.Errorf("votes %+v", got.Votes)
+	}
+}
+
+// TestTheSameNoAboutAnotherMachine: it counted for one machine; by now it counts for
+// the other as well.
+func TestTheSameNoAboutAnotherMachine(t *testing.T) {
+	w := newWorld(t)
+	for _, vm := range []string{"web01", "db01"} {
+		w.apply("apiVersion: jitgate/v1\nscope: " + vmID(vm).String() + plainRest + "approval: {approvers: {roles: [Jit." + vm + "]}, quorum: 1}")
+	}
+	r := w.awaiting("web01", "db01")
+	no := access.Vote{By: as(bob, "Jit.web01"), Comment: "Not today."}
+	w.vote(r.ID, no)
+	w.deliver()
+	if got := w.wantState(r.ID, access.AwaitingApproval); got.Targets[0].State != access.Rejected {
+		t.Fatalf("web01 is %s", got.Targets[0].State)
+	}
+	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + plainRest + "approval: {approvers: {roles: [Jit.web01]}, quorum: 1}")
+	w.vote(r.ID, no)
+	w.deliver()
+	w.wantState(r.ID, access.Rejected)
+}

@@ -3,6 +3,7 @@ package access_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,18 +24,24 @@ func (w *world) settleDown() {
 }
 
 // wantSafe checks what must hold at rest whatever happened: a rule of ours exists
-// exactly where a live grant wants it, and every request is at rest too.
+// exactly where a live grant wants it, and says when it ends; nothing is open under a
+// lockdown; and every request is at rest too.
 func (w *world) wantSafe() {
 	w.tb.Helper()
-	wanted := map[string]map[string]bool{}
+	wanted := map[string]map[string]time.Time{} // NSG and rule → end
+	now, ledger := w.clock.Now(), w.ledger()
 	page, err := w.service.Store.List(ctx, access.Query{Limit: 200})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 	for _, r := range page.Requests {
 		for _, t := range r.Targets {
-			if !t.State.Ended() && t.State != access.Active {
+			waits := t.State == access.AwaitingApproval && now.Before(r.DecideBy)
+			if !t.State.Ended() && t.State != access.Active && !waits {
 				w.tb.Errorf("request %s is stuck in %s", r.ID, t.State)
+			}
+			if locks(ledger, &r, now) && !t.State.Ended() {
+				w.tb.Errorf("request %s is %s under a lockdown", r.ID, t.State)
 			}
 			if t.State != access.Active {
 				continue
@@ -45,18 +52,30 @@ func (w *world) wantSafe() {
 			for _, o := range t.Openings {
 				for _, rule := range o.Rules {
 					if wanted[o.NSG.Key()] == nil {
-						wanted[o.NSG.Key()] = map[string]bool{}
+						wanted[o.NSG.Key()] = map[string]time.Time{}
 					}
-					wanted[o.NSG.Key()][rule.Name] = true
+					wanted[o.NSG.Key()][rule.Name] = t.ExpiresAt
 				}
 			}
 		}
 	}
 	for _, id := range []armid.ID{nicNSG, subnetNSG} {
 		rules := w.network.Rules(id)
-		for name := range rules {
-			if !wanted[id.Key()][name] {
+		for name, rule := range rules {
+			end, live := wanted[id.Key()][name]
+			if !live {
 				w.tb.Errorf("%s holds %s, which no live grant wants", id.Name(), name)
+			} else if !strings.Contains(rule.Description, end.Format(time.RFC3339)) {
+				w.tb.Errorf("%s says %q, want the end %s", name, rule.Description, end)
+			}
+		}
+		book, err := w.service.Store.Book(ctx, id)
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			w.tb.Fatal(err)
+		}
+		for _, g := range book.Grants {
+			if end, live := wanted[id.Key()][g.Rule]; !live || !end.Equal(g.ExpiresAt) || !g.Opened || g.WakeUp == 0 || g.Closing {
+				w.tb.Errorf("%s holds the grant %+v; the request says %s, live %v", id.Name(), g, end, live)
 			}
 		}
 		for name := range wanted[id.Key()] {
@@ -65,6 +84,18 @@ func (w *world) wantSafe() {
 			}
 		}
 	}
+}
+
+// locks tells whether something of the request is under a lockdown.
+func locks(ledger access.Ledger, r *access.Request, now time.Time) bool {
+	for _, l := range ledger.Lockdowns {
+		for _, t := range r.Targets {
+			if l.InForce(now) && (l.User != "" && l.User == r.Requester.Object || l.User == "" && l.Scope.Contains(t.VM)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // life is one grant from the call to its end. Steps return the error that a dying
@@ -158,6 +189,7 @@ func TestKilledAtAnyStep(t *testing.T) {
 // TestAnyOrderOfEvents lets requests, revocations, time, repeated, lost and reordered
 // deliveries and sweeps come in any order, then settles down.
 func TestAnyOrderOfEvents(t *testing.T) {
+	t.Parallel()
 	vms := []string{"web01", "db01", "db02", "app01", "lone01"}
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)

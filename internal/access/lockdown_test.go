@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -147,5 +148,26 @@ func TestLockdownForms(t *testing.T) {
 		if _, err := form.Read(now); err == nil {
 			t.Errorf("%s: no fault", name)
 		}
+	}
+}
+
+// TestALockdownClosesWhatIsLeftOfARequest: one of its machines is stuck on the way out,
+// the other is open.
+func TestALockdownClosesWhatIsLeftOfARequest(t *testing.T) {
+	w := newWorld(t)
+	r := w.active("web01", "db01")
+	w.network.Refuse(nicNSG, errors.New("a lock"))
+	w.network.RemoveMachine(vmID("web01"))
+	w.sweep()
+	if got := w.wantState(r.ID, access.Closing); got.Targets[1].State != access.Active {
+		t.Fatalf("db01 is %s; it has to be open for this", got.Targets[1].State)
+	}
+	if _, n := w.lockDown(access.Lockdown{Scope: scopeOf("db01")}); n != 1 {
+		t.Errorf("%d requests ended, want 1", n)
+	}
+	w.deliver()
+	w.wantRules(subnetNSG, 0)
+	if got := w.request(r.ID).Targets[1]; got.State != access.Revoked || got.Reason.Code != access.LockedDown {
+		t.Errorf("db01 is %s because of %+v", got.State, got.Reason)
 	}
 }

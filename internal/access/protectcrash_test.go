@@ -119,6 +119,7 @@ func TestKilledWhileProtecting(t *testing.T) {
 // reordered. At rest every machine is as its record says, and once all is taken
 // back the NSGs are as they were.
 func TestAnyOrderOfProtections(t *testing.T) {
+	t.Parallel()
 	vms := []string{"web01", "db01", "db02", "app01"}
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)

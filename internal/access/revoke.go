@@ -30,12 +30,8 @@ type ending struct {
 }
 
 // endable reports whether a target is left to end. The state of the request does not
-// tell: one machine that is closing already hides others that are open.
-func (r *Request) endable() bool {
-	return slices.ContainsFunc(r.Targets, func(t Target) bool {
-		return t.State == Pending || t.State == AwaitingApproval || t.State.Live()
-	})
-}
+// say: one that is stuck on its way out would hide others that are open.
+func (r *Request) endable() bool { return slices.ContainsFunc(r.Targets, Target.endable) }
 
 func (s *Service) end(ctx context.Context, id string, why ending) (Request, error) {
 	at := s.now()
@@ -55,6 +51,10 @@ func (s *Service) end(ctx context.Context, id string, why ending) (Request, erro
 		return Request{}, err
 	}
 	return r, s.withdraw(ctx, &r)
+}
+
+func (t Target) endable() bool {
+	return t.State == Pending || t.State == AwaitingApproval || t.State.Live()
 }
 
 func (t *Target) end(why ending, rec *record) error {

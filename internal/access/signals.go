@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,11 +70,15 @@ func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Rece
 	case len(action.Machines) == 0 && !action.Unlock:
 		return Reception{Status: Ignored, Why: "unknown target: it names no machine that jitgate looks after", Rule: action.Rule}, nil
 	}
-	signal := Signal{Key: a.Key, Alert: a.ID, Rule: a.Rule, Action: action, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
+	key := a.Key
+	if action.Unlock {
+		key = endKey(a.ID)
+	}
+	signal := Signal{Key: key, Alert: a.ID, Rule: a.Rule, Action: action, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
 	out := Reception{Status: Accepted, Rule: action.Rule}
 	switch err := s.Ledgers.InsertSignal(ctx, signal); {
 	case errors.Is(err, ErrExists):
-		known, err := s.Ledgers.Signal(ctx, a.Key)
+		known, err := s.Ledgers.Signal(ctx, key)
 		if err != nil {
 			return Reception{}, fmt.Errorf("look for an earlier delivery: %w", err)
 		}
@@ -84,7 +89,7 @@ func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Rece
 	case err != nil:
 		return Reception{}, fmt.Errorf("file the alert: %w", err)
 	}
-	if err := s.Queue.Signal(ctx, a.Key); err != nil {
+	if err := s.Queue.Signal(ctx, key); err != nil {
 		return Reception{}, fmt.Errorf("queue the alert: %w", err)
 	}
 	return out, nil
@@ -112,7 +117,11 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 			return err
 		}
 	}
-	if act.Unlock {
+	over, err := s.alertOver(ctx, &signal)
+	if err != nil {
+		return err
+	}
+	if act.Unlock || over {
 		if err := s.unlockForAlert(ctx, &signal); err != nil {
 			return err
 		}
@@ -177,6 +186,30 @@ func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
 		l.Until = signal.ReceivedAt.Add(lock.For)
 	}
 	return l
+}
+
+// alertOver tells whether the end of an alert that locks machines down until then was
+// filed already. Messages overtake each other, and nobody else would lift it. It is
+// asked after the lockdown was saved: an end that is filed later finds it there.
+func (s *Service) alertOver(ctx context.Context, signal *Signal) (bool, error) {
+	if signal.Action.Lockdown == nil || !signal.Action.Lockdown.UntilResolved {
+		return false, nil
+	}
+	_, err := s.Ledgers.Signal(ctx, endKey(signal.Alert))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the end of the alert: %w", err)
+	}
+	return true, nil
+}
+
+// endKey is the key of the news that an alert is over. It follows from the alert's id,
+// so that whoever carries out its beginning can look for it.
+func endKey(id string) string {
+	sum := sha256.Sum256([]byte("end\x00" + id))
+	return hex.EncodeToString(sum[:])
 }
 
 // unlockForAlert lifts what was locked down until this alert is resolved.

@@ -1,6 +1,8 @@
 package access_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -9,7 +11,9 @@ import (
 	"time"
 
 	"jitgate/internal/access"
+	"jitgate/internal/access/accesstest"
 	"jitgate/internal/alert"
+	"jitgate/internal/audit"
 )
 
 const alertRules = `apiVersion: jitgate/alerts/v1
@@ -175,4 +179,103 @@ func TestAnAlertStandsInForTheApprover(t *testing.T) {
 	if got := w.ledgerKinds(); got[len(got)-1] != "alert.pre-approval-ended" {
 		t.Errorf("the record: %v", got)
 	}
+}
+
+// TestTheEndOfAnAlertOvertakesIt: its message is late, or whoever carried it out died
+// before it was settled, or it is delivered after the news of its end. A machine stays
+// locked for an alert that is over in none of these cases.
+func TestTheEndOfAnAlertOvertakesIt(t *testing.T) {
+	fired := func(t *testing.T) alert.Alert { return metric(t, "01-metric-fired.json", "web01") }
+	over := func(t *testing.T) alert.Alert {
+		return metric(t, "05-extra-metric-resolved-same-alertId.json", "web01")
+	}
+	for name, c := range map[string]struct {
+		first, second func(*testing.T) alert.Alert
+		late          func(w *world, key string)
+	}{
+		"late": {fired, over, func(*world, string) {}},
+		"half-way": {fired, over, func(w *world, key string) {
+			if err := newCrash(w, 2).CarryOutSignal(ctx, key); err == nil {
+				w.tb.Fatal("it did not die")
+			}
+		}},
+		"not settled": {fired, over, func(w *world, key string) {
+			crash := &accesstest.Crash{At: 7}
+			err := crash.Service(w.service).CarryOutSignal(ctx, key)
+			if _, where := crash.Died(); err == nil || where != "settle signal" {
+				w.tb.Fatalf("it died at %q: %v", where, err)
+			}
+		}},
+		"delivered after it": {over, fired, func(*world, string) {}},
+		"of a workflow": {
+			func(t *testing.T) alert.Alert { return own(t, "7", "lockdown", "web01") },
+			func(t *testing.T) alert.Alert { return own(t, "7", "unlock", "web01") },
+			func(*world, string) {},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.alertRules()
+			r := w.active("web01")
+			first, second := c.first(t), c.second(t)
+			_, err := w.service.TakeAlert(ctx, first, carol)
+			must(t, err)
+			if first.Condition == alert.Fired {
+				c.late(w, first.Key)
+			} else {
+				w.deliver()
+			}
+			w.queue.DropAll()
+			w.take(second, access.Accepted)
+			w.sweep()
+			w.sweep()
+			w.wantState(r.ID, access.Revoked) // in whatever order, it was closed
+			ledger, err := w.service.Ledgers.Ledger(ctx)
+			must(t, err)
+			if len(ledger.Lockdowns) != 0 {
+				t.Errorf("locked down for an alert that is over: %v", w.ledgerKinds())
+			}
+			w.active("web01")
+		})
+	}
+}
+
+// TestEveryMachineOfAnAlertIsLocked also when what is open on one of them cannot be
+// closed this time.
+func TestEveryMachineOfAnAlertIsLocked(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	stuck, r := w.active("web01"), w.active("db01")
+	a := metric(t, "01-metric-fired.json", "web01")
+	a.Machines = append(a.Machines, vmID("db01"))
+	_, err := w.service.TakeAlert(ctx, a, carol)
+	must(t, err)
+	sick := *w.service
+	sick.Store = &sickStore{w.service.Store, stuck.ID}
+	if err := sick.CarryOutSignal(ctx, a.Key); !errors.Is(err, access.ErrUnavailable) {
+		t.Fatalf("%v; want it tried again", err)
+	}
+	for _, m := range w.queue.Due(w.clock.Now()) {
+		if m.Signal != "" {
+			w.queue.Drop(m)
+		}
+	}
+	w.deliver()
+	w.wantState(r.ID, access.Revoked)
+	w.wantState(stuck.ID, access.Active)
+	w.sweep()
+	w.wantState(stuck.ID, access.Revoked)
+}
+
+// sickStore cannot save one request.
+type sickStore struct {
+	access.Store
+	request string
+}
+
+func (s *sickStore) UpdateRequest(ctx context.Context, id string, change func(*access.Request) ([]audit.Event, error)) (access.Request, error) {
+	if id == s.request {
+		return access.Request{}, access.ErrUnavailable
+	}
+	return s.Store.UpdateRequest(ctx, id, change)
 }

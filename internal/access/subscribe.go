@@ -31,7 +31,7 @@ func (s *Service) Subscribe(ctx context.Context, request, url string, events []s
 	}
 	at := s.now()
 	hashes := s.Messages.Hashes(url)
-	_, err = s.update(ctx, request, func(r *Request) ([]audit.Event, error) {
+	r, err := s.update(ctx, request, func(r *Request) ([]audit.Event, error) {
 		for i := range r.Callbacks {
 			if c := &r.Callbacks[i]; slices.Contains(hashes, c.ID) && !c.Done {
 				id = c.ID
@@ -48,7 +48,17 @@ func (s *Service) Subscribe(ctx context.Context, request, url string, events []s
 		rec.add(audit.CallbackSet, nil, audit.Event{Text: fmt.Sprintf("A workflow waits for %v.", waits)})
 		return rec.events, nil
 	})
-	return id, err
+	if err != nil {
+		return "", err
+	}
+	if r.State().Ended() {
+		// A request that was finished is on no list of the sweep's: whoever gets no answer
+		// asks again, and nobody else would look.
+		if err := s.Queue.Tell(ctx, r.ID, r.Events); err != nil {
+			return "", fmt.Errorf("have the workflow called: %w", err)
+		}
+	}
+	return id, nil
 }
 
 // Unsubscribe forgets a workflow that waits. One that nobody knows is none.

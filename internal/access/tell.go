@@ -16,7 +16,9 @@ import (
 const Staleness = 24 * time.Hour
 
 // Bounds of the pause before a channel that could not be reached is tried again. It
-// grows with the age of what is to be told, so that no counter has to be kept.
+// grows with the age of what is to be told, so that no counter has to be kept. What is
+// older than the longest is left to the sweep, which looks for it anyway: attempts of
+// their own beside those would add up while a channel is down.
 const (
 	shortestPause = 15 * time.Second
 	longestPause  = 15 * time.Minute
@@ -66,6 +68,9 @@ func (s *Service) tellLedger(ctx context.Context) error {
 	first := l.Events
 	for _, channel := range s.Messages.Channels("") {
 		first = min(first, l.Told[channel])
+	}
+	for _, upTo := range l.Told { // also of one that is not configured any more, to be done with it
+		first = min(first, upTo)
 	}
 	events, err := s.Ledgers.LedgerEvents(ctx, first, 0)
 	if err != nil {
@@ -125,7 +130,7 @@ func (s *Service) callBack(ctx context.Context, r *Request) (answered map[string
 	answered = map[string]string{}
 	result := r.Result()
 	for _, c := range r.openCallbacks() {
-		age := s.now().Sub(r.lastChange())
+		age := s.now().Sub(later(r.lastChange(), c.At))
 		over := r.State().Ended()
 		switch {
 		case slices.Contains(c.Events, result):
@@ -147,6 +152,13 @@ func (s *Service) callBack(ctx context.Context, r *Request) (answered map[string
 		}
 	}
 	return answered, again
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // lastChange is when a target last came to where it is.
@@ -185,10 +197,10 @@ func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[
 // tellAgain schedules another attempt. The message at hand is settled: coming again
 // at once would only use up its deliveries.
 func (s *Service) tellAgain(ctx context.Context, request string, age time.Duration) error {
-	if age == 0 {
+	if age == 0 || age > longestPause {
 		return nil
 	}
-	if err := s.Queue.TellAt(ctx, request, s.now().Add(min(age, longestPause))); err != nil {
+	if err := s.Queue.TellAt(ctx, request, s.now().Add(age)); err != nil {
 		return fmt.Errorf("have notices tried again: %w", err)
 	}
 	return nil

@@ -245,3 +245,91 @@ func TestTheLastNoticeIsNotLost(t *testing.T) {
 		t.Errorf("not finished: told %v of %d", r.Told, r.Events)
 	}
 }
+
+// TestAChannelThatIsDownForLong does not make messages pile up: every sweep has it
+// tried once, and no attempt goes on beside those of the sweep.
+func TestAChannelThatIsDownForLong(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"down"}
+	attempts := 0
+	w.channel.Fail = func(string) error { attempts++; return access.ErrUnavailable }
+	w.rule("approval: {quorum: 1, within: P3D}")
+	r := w.awaiting("web01")
+	w.lockDown(access.Lockdown{User: "b0b00000-0000-4000-8000-000000000002"})
+	w.subscribe(r.ID, callback, "granted")
+	for range 60 {
+		w.pass(time.Minute)
+	}
+	var before int
+	for i := range 100 {
+		if i == 50 {
+			before = attempts
+		}
+		w.pass(5 * time.Minute)
+		w.sweep()
+	}
+	if n := attempts - before; n > 4*50 {
+		t.Errorf("%d attempts in 50 sweeps", n)
+	}
+	if n := w.queue.Len(); n > 10 {
+		t.Errorf("%d messages pile up", n)
+	}
+	w.channel.Fail = nil
+	w.sweep()
+	if got := w.channel.Kinds("down"); !slices.Contains(got, "request.awaiting-approval") || !slices.Contains(got, "lockdown.set") {
+		t.Errorf("told of %v once it was up", got)
+	}
+}
+
+// TestAChannelThatIsTakenOut is owed nothing, and nobody goes on looking after it.
+func TestAChannelThatIsTakenOut(t *testing.T) {
+	for _, left := range [][]string{nil, {"stays"}} {
+		w := newWorld(t)
+		w.channel.Names = append([]string{"goes"}, left...)
+		w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
+		w.deliver()
+		w.channel.Fail = func(to string) error {
+			if to == "goes" {
+				return access.ErrUnavailable
+			}
+			return nil
+		}
+		w.lockDown(access.Lockdown{Scope: scopeOf("db01")})
+		w.deliver()
+		w.channel.Names = left
+		w.sweep()
+		w.queue.DropAll()
+		w.clock.Advance(access.Patience)
+		_, err := w.service.Sweep(ctx)
+		must(t, err)
+		if n := w.queue.Len(); n != 0 {
+			t.Errorf("%v are left: %d messages for a channel that is gone", left, n)
+		}
+	}
+}
+
+// TestAWorkflowWaitsForWhatIsOver: the request had ended long before, nothing is left
+// to be done about it, and its list of the unfinished does not name it.
+func TestAWorkflowWaitsForWhatIsOver(t *testing.T) {
+	w := newWorld(t)
+	r := w.active("web01")
+	w.revoke(r.ID)
+	w.deliver()
+	w.pass(48 * time.Hour)
+	w.sweep()
+	if r := w.request(r.ID); !r.Finished() {
+		t.Fatal("it is not finished")
+	}
+	w.queue.Fail = func(string) error { return access.ErrUnavailable }
+	if _, err := w.service.Subscribe(ctx, r.ID, callback, nil, carol); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("%v: it was accepted, and nobody would ever look", err)
+	}
+	w.queue.Fail = nil
+	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.subscribe(r.ID, callback) // the workflow tries again
+	w.channel.Fail = nil
+	w.pass(time.Minute)
+	if got := w.calls(); !slices.Equal(got, []access.State{access.Revoked}) {
+		t.Errorf("called with %v, want once", got)
+	}
+}

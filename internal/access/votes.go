@@ -157,9 +157,15 @@ func (v *Vote) accepted(a *policy.Approval) bool {
 	return a.AcceptsVouched(v.By.Object, v.Via.Object)
 }
 
+// weighs tells whether a later vote of the same person says the same with the same
+// rights. With others it may count where the earlier one does not.
+func (v *Vote) weighs(later *Vote) bool {
+	return v.Agrees == later.Agrees && v.Via.Same(later.Via) && slices.Equal(v.By.Roles, later.By.Roles) && slices.Equal(v.By.Groups, later.By.Groups)
+}
+
 func (r *Request) vote(v Vote, counts []bool, rec *record) error {
 	last := slices.IndexFunc(r.Votes, func(o Vote) bool { return o.By.Object == v.By.Object })
-	if last >= 0 && r.Votes[last].Agrees == v.Agrees {
+	if last >= 0 && v.Agrees && r.Votes[last].weighs(&v) {
 		return nil
 	}
 	if last >= 0 {

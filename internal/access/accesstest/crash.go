@@ -3,6 +3,7 @@ package accesstest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,13 @@ func (c *Crash) Effects() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count
+}
+
+// Trace names the effects that were counted, in order.
+func (c *Crash) Trace() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.trace)
 }
 
 // Died reports whether the process is dead, and at which effect.
@@ -118,6 +126,13 @@ func (m *mortalStore) UpdateRequest(ctx context.Context, id string, change func(
 		return inner
 	})
 	return r, err
+}
+
+func (m *mortalStore) Events(ctx context.Context, id string) ([]audit.Event, error) {
+	if err := m.c.look(); err != nil {
+		return nil, err
+	}
+	return m.Store.Events(ctx, id)
 }
 
 func (m *mortalStore) MarkTold(ctx context.Context, id string, told map[string]int) error {
@@ -314,6 +329,50 @@ func (m *mortalPolicies) PoliciesAt(ctx context.Context, scope policy.Scope) ([]
 	return m.Policies.PoliciesAt(ctx, scope)
 }
 
+func (m *mortalPolicies) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (p policy.Policy, err error) {
+	err = m.c.effect("put policy", func() error {
+		var inner error
+		p, inner = m.Policies.PutPolicy(ctx, doc, sign)
+		return inner
+	})
+	return p, err
+}
+
+func (m *mortalPolicies) RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign access.Signature) error {
+	return m.c.effect("remove policy", func() error { return m.Policies.RemovePolicy(ctx, scope, key, sign) })
+}
+
+func (m *mortalPolicies) AlertRules(ctx context.Context) (access.AlertRules, error) {
+	if err := m.c.look(); err != nil {
+		return access.AlertRules{}, err
+	}
+	return m.Policies.AlertRules(ctx)
+}
+
+func (m *mortalPolicies) PutAlertRules(ctx context.Context, text string, sign access.Signature) (r access.AlertRules, err error) {
+	err = m.c.effect("put alert rules", func() error {
+		var inner error
+		r, inner = m.Policies.PutAlertRules(ctx, text, sign)
+		return inner
+	})
+	return r, err
+}
+
+func (m *mortalPolicies) Propose(ctx context.Context, p access.Proposal) error {
+	return m.c.effect("propose", func() error { return m.Policies.Propose(ctx, p) })
+}
+
+func (m *mortalPolicies) Proposals(ctx context.Context) ([]access.Proposal, error) {
+	if err := m.c.look(); err != nil {
+		return nil, err
+	}
+	return m.Policies.Proposals(ctx)
+}
+
+func (m *mortalPolicies) DropProposal(ctx context.Context, id string) error {
+	return m.c.effect("drop proposal", func() error { return m.Policies.DropProposal(ctx, id) })
+}
+
 type mortalLedgers struct {
 	access.LedgerStore
 	c *Crash
@@ -337,6 +396,31 @@ func (m *mortalLedgers) UpdateLedger(ctx context.Context, change func(*access.Le
 
 func (m *mortalLedgers) UpdateHabits(ctx context.Context, who access.Person, change func(*access.Habits) bool) error {
 	return m.c.effect("update habits", func() error { return m.LedgerStore.UpdateHabits(ctx, who, change) })
+}
+
+func (m *mortalLedgers) LedgerEvents(ctx context.Context, after, limit int) ([]audit.Event, error) {
+	if err := m.c.look(); err != nil {
+		return nil, err
+	}
+	return m.LedgerStore.LedgerEvents(ctx, after, limit)
+}
+
+func (m *mortalLedgers) Signal(ctx context.Context, key string) (access.Signal, error) {
+	if err := m.c.look(); err != nil {
+		return access.Signal{}, err
+	}
+	return m.LedgerStore.Signal(ctx, key)
+}
+
+func (m *mortalLedgers) OpenSignals(ctx context.Context, f func(access.Signal) error) error {
+	if err := m.c.look(); err != nil {
+		return err
+	}
+	return m.LedgerStore.OpenSignals(ctx, f)
+}
+
+func (m *mortalLedgers) ForgetSignals(ctx context.Context, before time.Time) error {
+	return m.c.effect("forget signals", func() error { return m.LedgerStore.ForgetSignals(ctx, before) })
 }
 
 func (m *mortalLedgers) InsertSignal(ctx context.Context, s access.Signal) error {

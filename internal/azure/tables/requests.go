@@ -85,7 +85,15 @@ func (s *Store) UpdateRequest(ctx context.Context, id string, edit func(*access.
 	if !idForm.MatchString(id) {
 		return access.Request{}, noSuchRequest(id)
 	}
-	result, saved, err := s.requests.update(ctx, requestPlace(id), nil, edit)
+	result, saved, err := s.requests.update(ctx, requestPlace(id), nil, func(r *access.Request) ([]audit.Event, error) {
+		finished := r.Finished()
+		events, err := edit(r)
+		if err != nil || len(events) == 0 || !finished || r.Finished() {
+			return events, err
+		}
+		// It is unfinished again. As with a new request, the row of the index goes first.
+		return events, s.lookups.write(ctx, note(indexPartition, openPrefix+indexSuffix(r)))
+	})
 	if saved && result.Finished() {
 		s.dropIndex(ctx, openPrefix+indexSuffix(&result))
 	}
