@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/fake"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jonboulle/clockwork"
 
 	"jitgate/internal/access"
@@ -317,6 +318,7 @@ func (e *estate) writeCounts() map[string]int {
 
 // same compares what the port returns; ids and addresses hide their fields.
 var same = cmp.Options{
+	cmpopts.EquateEmpty(),
 	cmp.Comparer(armid.ID.Equal),
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),

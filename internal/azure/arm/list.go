@@ -114,7 +114,7 @@ func (n *Network) Estate(ctx context.Context, subscription string) (access.Estat
 // listed is a machine as far as the lists know it. Where the primary NIC is missing
 // there are no interfaces, or a secondary one would be taken for it.
 func (n *Network) listed(ctx context.Context, vm armid.ID, m *armcompute.VirtualMachine, v *inventory) access.Machine {
-	out := access.Machine{VM: vm}
+	out := access.Machine{VM: vm, Tags: texts(m.Tags)}
 	ids, err := interfaceIDs(vm, m)
 	if err != nil {
 		n.log.WarnContext(ctx, "a machine has no interfaces in the report", "vm", vm, "cause", err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,7 @@ func TestEstateSaysWhatLocateSays(t *testing.T) {
 	for name, topology := range map[string]local.Topology{"varied": local.Varied(40), "demo": demo, "landscape": landscape(), "small": topology(foreignRules()...)} {
 		for _, pageSize := range []int{0, 7} {
 			t.Run(fmt.Sprint(name, pageSize), func(t *testing.T) {
+				topology.Subscriptions[0].ResourceGroups[0].VMs[0].Tags = map[string]string{"env": "prod"}
 				e := start(t, local.Options{Topology: topology, PageSize: pageSize})
 				machines, nics, networks, groups := 0, 0, 0, 0
 				for _, g := range topology.Subscriptions[0].ResourceGroups {
@@ -100,6 +102,9 @@ func TestEstateSaysWhatLocateSays(t *testing.T) {
 				}
 				if len(got.Machines) != machines || len(got.Groups) != groups {
 					t.Errorf("%d machines and %d groups, want %d and %d", len(got.Machines), len(got.Groups), machines, groups)
+				}
+				if !slices.ContainsFunc(got.Machines, func(m access.Machine) bool { return m.Tags["env"] == "prod" }) {
+					t.Error("no machine has the tag that was put on the first")
 				}
 				for _, m := range got.Machines {
 					located, err := e.Locate(e.ctx, m.VM)
