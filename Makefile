@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME := 20s
+# Everything is compiled as the handler is (internal/local/stage.go), so that its
+# libraries are compiled once for all and not again for each way of building.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath $(GOFLAGS)
 
 .PHONY: help demo test lint build run bench fuzz docs clean
 
