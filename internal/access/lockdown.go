@@ -2,14 +2,12 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
@@ -159,47 +157,6 @@ func (s *Service) closeUnder(ctx context.Context, lockdowns ...Lockdown) (int, e
 	})
 }
 
-// closeAll ends the unfinished requests that why gives an ending for. One that cannot be
-// ended does not keep others open.
-func (s *Service) closeAll(ctx context.Context, why func(*Request) *ending) (int, error) {
-	var faults []error
-	ended := 0
-	q := Query{Unfinished: true, Limit: 200}
-	for {
-		page, err := s.Store.List(ctx, q)
-		if err != nil {
-			return ended, errors.Join(append(faults, fmt.Errorf("list unfinished requests: %w", err))...)
-		}
-		results := make([]error, len(page.Requests))
-		var group errgroup.Group
-		group.SetLimit(readers)
-		for i, r := range page.Requests {
-			if !r.endable() {
-				continue
-			}
-			how := why(&r)
-			if how == nil {
-				continue
-			}
-			ended++
-			group.Go(func() error {
-				_, err := s.end(ctx, r.ID, *how)
-				var refused Refusals
-				if err != nil && !errors.As(err, &refused) { // refused: it has ended meanwhile
-					results[i] = fmt.Errorf("end request %s: %w", r.ID, err)
-				}
-				return nil
-			})
-		}
-		_ = group.Wait()
-		faults = append(faults, results...)
-		if page.Next == "" {
-			return ended, errors.Join(faults...)
-		}
-		q.Cursor = page.Next
-	}
-}
-
 // concerns reports whether a request is under the lockdown. It ends as a whole: its
 // machines were asked for together.
 func (l Lockdown) concerns(r *Request) bool {
@@ -238,60 +195,4 @@ func (l Lockdown) text() string {
 		return what + " is locked down until somebody lifts it."
 	}
 	return what + " is locked down until " + l.Until.Format(time.RFC3339) + "."
-}
-
-// sweepLedger ends lockdowns whose time is over, forgets pre-approvals that are, and
-// ends what is open under a lockdown all the same: the process that was to end it
-// may have died.
-func (s *Service) sweepLedger(ctx context.Context, found *Swept) error {
-	now := s.now()
-	ledger, err := s.Ledgers.Ledger(ctx)
-	if err != nil {
-		return fmt.Errorf("read the lockdowns in force: %w", err)
-	}
-	var faults []error
-	for ledger.over(now) {
-		left, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
-			rec := record{at: now, by: jitgate}
-			d.end(now, &rec)
-			return rec.events, nil
-		})
-		if err != nil { // what is in force is enforced all the same
-			faults = append(faults, err)
-			ledger.Lockdowns = slices.DeleteFunc(ledger.Lockdowns, func(l Lockdown) bool { return !l.InForce(now) })
-			break
-		}
-		ledger = left
-	}
-	n, err := s.closeUnder(ctx, ledger.Lockdowns...)
-	found.Requests += n
-	faults = append(faults, err)
-	if s.behind(ledger.Told, ledger.Events) {
-		faults = append(faults, s.Queue.Tell(ctx, "", ledger.Events))
-	}
-	return errors.Join(faults...)
-}
-
-// over reports whether something in the ledger has had its time.
-func (l *Ledger) over(now time.Time) bool {
-	return slices.ContainsFunc(l.Lockdowns, func(d Lockdown) bool { return !d.InForce(now) }) ||
-		slices.ContainsFunc(l.PreApprovals, func(p PreApproval) bool { return !now.Before(p.Until) })
-}
-
-// end takes out what has had its time, as much of it as one change may.
-func (l *Ledger) end(now time.Time, rec *record) {
-	l.Lockdowns = slices.DeleteFunc(l.Lockdowns, func(d Lockdown) bool {
-		if d.InForce(now) || len(rec.events) >= mostEnded {
-			return false
-		}
-		rec.add(audit.LockdownEnded, nil, audit.Event{VM: d.Scope.ID().String(), Text: "Its time is over: " + d.text()})
-		return true
-	})
-	l.PreApprovals = slices.DeleteFunc(l.PreApprovals, func(p PreApproval) bool {
-		if now.Before(p.Until) || len(rec.events) >= mostEnded {
-			return false
-		}
-		rec.add(audit.PreApprovalEnded, nil, audit.Event{Text: fmt.Sprintf("The pre-approval of group %s by alert rule %s is over.", p.Group, p.Rule)})
-		return true
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 	"jitgate/internal/nsg"
-	"jitgate/internal/policy"
 )
 
 // Store keeps requests with their events, and grants by NSG. Any method may
@@ -176,106 +175,6 @@ type Outcome struct {
 	Writes   int              // how many writes it took
 }
 
-// LedgerStore keeps the ledger, what is remembered of people, and alerts. Errors
-// as of [Store].
-type LedgerStore interface {
-	// Ledger returns the zero Ledger when nothing was ever written.
-	Ledger(ctx context.Context) (Ledger, error)
-	// UpdateLedger is UpdateRequest for the ledger, which is created when it does not
-	// exist.
-	UpdateLedger(ctx context.Context, change func(*Ledger) ([]audit.Event, error)) (Ledger, error)
-	// LedgerEvents returns the ledger's record in order, from the event behind after, at most
-	// limit of them (0 = all).
-	LedgerEvents(ctx context.Context, after, limit int) ([]audit.Event, error)
-	// MarkLedgerTold is MarkTold for the ledger.
-	MarkLedgerTold(ctx context.Context, told map[string]int) error
-
-	// UpdateHabits lets change edit what is remembered of a person and saves it if
-	// change returns true, unless it was changed by somebody else meanwhile: then all of
-	// it happens again.
-	UpdateHabits(ctx context.Context, who Person, change func(*Habits) bool) error
-
-	// InsertSignal files an alert. Returns ErrExists when the key is taken.
-	InsertSignal(ctx context.Context, s Signal) error
-	// Signal returns ErrNotFound when there is none.
-	Signal(ctx context.Context, key string) (Signal, error)
-	// SettleSignal marks a signal as done. Settling again changes nothing.
-	SettleSignal(ctx context.Context, key string) error
-	// OpenSignals calls f for every signal that is not done.
-	OpenSignals(ctx context.Context, f func(Signal) error) error
-	// ForgetSignals deletes those done that were received before a time.
-	ForgetSignals(ctx context.Context, before time.Time) error
-}
-
-// Signature is who puts a document in force, and who agreed where a second person
-// has to.
-type Signature struct {
-	By       Person
-	Approver Person // zero when nobody had to agree
-	At       time.Time
-}
-
-// PolicyVersion is one version of a policy, whether it is in force or not.
-type PolicyVersion struct {
-	policy.Policy
-	Signature
-	Removed bool // this version took the policy out of force; Document is the one that was
-}
-
-// AlertRules is the document that maps alerts to actions, as it is in force.
-type AlertRules struct {
-	Text    string
-	Version int
-	Hash    string // SHA-256 of Text
-	Signature
-}
-
-// Proposal is a change of a policy or of the alert rules that waits for a second
-// administrator.
-type Proposal struct {
-	ID     string // of the document and its text: the same change is the same proposal
-	Key    string // policy.Document.Key, or [AlertRulesKey]
-	Text   string
-	Remove bool // the policy is to be taken out of force
-	By     Person
-	At     time.Time
-}
-
-// AlertRulesKey stands for the alert rules among the keys of documents.
-const AlertRulesKey = "alert-rules"
-
-// Policies keeps policy documents, with all their versions, by [policy.Document.Key].
-// A document that cannot be read any more is an error wherever it would count: a
-// wider policy must not step in for it.
-type Policies interface {
-	// PoliciesAt returns those in force at exactly this scope, guardrails and tagged
-	// ones included, in any order.
-	PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error)
-	// ListPolicies returns all in force, ordered by scope and key.
-	ListPolicies(ctx context.Context) ([]policy.Policy, error)
-	// PutPolicy stores a document as the next version of its key. A document equal to
-	// the one in force changes nothing.
-	PutPolicy(ctx context.Context, doc policy.Document, sign Signature) (policy.Policy, error)
-	// RemovePolicy takes the policy of a key out of force, as a version of its own.
-	// Returns ErrNotFound when none is in force.
-	RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign Signature) error
-	// PolicyVersions returns all versions of a key, newest first; none is no error. One
-	// that cannot be read any more has only Version, Text and the signature.
-	PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]PolicyVersion, error)
-
-	// AlertRules returns ErrNotFound when there are none.
-	AlertRules(ctx context.Context) (AlertRules, error)
-	// PutAlertRules stores a text as the next version; the same text changes nothing.
-	PutAlertRules(ctx context.Context, text string, sign Signature) (AlertRules, error)
-
-	// Propose files a change, in place of an earlier proposal for the same key.
-	Propose(ctx context.Context, p Proposal) error
-	// Proposals returns those that wait, oldest first.
-	Proposals(ctx context.Context) ([]Proposal, error)
-	// DropProposal forgets one; ErrNotFound when there is none with this id.
-	DropProposal(ctx context.Context, id string) error
-}
-
 // Rights says what Azure RBAC lets a person do on a machine, as app roles. It is
 // only asked in installations that let Azure RBAC decide.
 type Rights interface {
@@ -283,28 +182,4 @@ type Rights interface {
 	// by way of groups included. An assignment with a condition that is not understood
 	// gives nothing. Errors: ErrUnavailable, ErrForbidden.
 	Roles(ctx context.Context, who Person, vm armid.ID) ([]string, error)
-}
-
-// Notice is something to tell people or programs.
-type Notice struct {
-	ID      string // the same for a repeat
-	Event   audit.Event
-	Title   string
-	Request *Request // nil for what concerns the whole installation
-}
-
-// Messenger reaches channels outside. Its errors: ErrUnavailable, when trying again
-// later may work; anything else means that it cannot.
-type Messenger interface {
-	// Channels names those that are configured for an event of this kind.
-	Channels(kind audit.Kind) []string
-	// Tell sends a notice over a channel. A notice may arrive twice.
-	Tell(ctx context.Context, channel string, n Notice) error
-	// Seal checks the callback URL of a workflow and returns a keyed hash by which it is
-	// found again and its sealed form. Errors: [Refusals] with CallbackRefused.
-	Seal(request, url string) (id, sealed string, err error)
-	// Hashes are the ids that Seal may have given for this URL.
-	Hashes(url string) []string
-	// CallBack tells a workflow what became of a request.
-	CallBack(ctx context.Context, sealed string, r Request) error
 }

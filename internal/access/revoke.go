@@ -2,11 +2,14 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Revoke ends a request now: what is not decided is cancelled, what is open or
@@ -115,5 +118,46 @@ func (s *Service) cancelWakeUps(ctx context.Context, id armid.ID, r *Request, gr
 		if err := s.Queue.CancelWakeUp(ctx, g.WakeUp); err != nil {
 			s.Log.WarnContext(ctx, "a scheduled message could not be cancelled; it will find nothing to do", "request", r.ID, "nsg", id, "error", err)
 		}
+	}
+}
+
+// closeAll ends the unfinished requests that why gives an ending for. One that cannot be
+// ended does not keep others open.
+func (s *Service) closeAll(ctx context.Context, why func(*Request) *ending) (int, error) {
+	var faults []error
+	ended := 0
+	q := Query{Unfinished: true, Limit: 200}
+	for {
+		page, err := s.Store.List(ctx, q)
+		if err != nil {
+			return ended, errors.Join(append(faults, fmt.Errorf("list unfinished requests: %w", err))...)
+		}
+		results := make([]error, len(page.Requests))
+		var group errgroup.Group
+		group.SetLimit(readers)
+		for i, r := range page.Requests {
+			if !r.endable() {
+				continue
+			}
+			how := why(&r)
+			if how == nil {
+				continue
+			}
+			ended++
+			group.Go(func() error {
+				_, err := s.end(ctx, r.ID, *how)
+				var refused Refusals
+				if err != nil && !errors.As(err, &refused) { // refused: it has ended meanwhile
+					results[i] = fmt.Errorf("end request %s: %w", r.ID, err)
+				}
+				return nil
+			})
+		}
+		_ = group.Wait()
+		faults = append(faults, results...)
+		if page.Next == "" {
+			return ended, errors.Join(faults...)
+		}
+		q.Cursor = page.Next
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"jitgate/internal/audit"
@@ -51,13 +50,13 @@ func (s *Service) Tell(ctx context.Context, request string) error {
 			return fmt.Errorf("note what was told of request %s: %w", request, err)
 		}
 	}
-	answered, later := s.callBack(ctx, &r)
+	answered, pause := s.callBack(ctx, &r)
 	if len(failed)+len(answered) > 0 {
 		if err := s.noteTold(ctx, request, failed, answered); err != nil {
 			return err
 		}
 	}
-	return s.tellAgain(ctx, request, earliest(again, later))
+	return s.tellAgain(ctx, request, earliest(again, pause))
 }
 
 func (s *Service) tellLedger(ctx context.Context) error {
@@ -123,57 +122,6 @@ func (s *Service) tellAll(ctx context.Context, before map[string]int, events []a
 	return told, failed, again
 }
 
-// callBack answers workflows whose outcome has come. It returns what is to be put on record
-// by callback id, and how long to wait before those that could not be reached are
-// tried again.
-func (s *Service) callBack(ctx context.Context, r *Request) (answered map[string]string, again time.Duration) {
-	answered = map[string]string{}
-	result := r.Result()
-	for _, c := range r.openCallbacks() {
-		age := s.now().Sub(later(r.lastChange(), c.At))
-		over := r.State().Ended()
-		switch {
-		case slices.Contains(c.Events, result):
-		case over: // what it waits for cannot come any more
-			answered[c.ID] = "The request has ended as " + string(r.State()) + ", which the workflow did not wait for."
-			continue
-		default:
-			continue
-		}
-		err := s.Messages.CallBack(ctx, c.Sealed, *r)
-		switch {
-		case err == nil:
-			answered[c.ID] = "The workflow was told: " + string(result) + "."
-		case errors.Is(err, ErrUnavailable) && age < Staleness:
-			s.Log.WarnContext(ctx, "a workflow cannot be reached; it will be tried again", "request", r.ID, "error", err)
-			again = max(again, age, shortestPause)
-		default:
-			answered[c.ID] = "The workflow could not be told: " + err.Error()
-		}
-	}
-	return answered, again
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// lastChange is when a target last came to where it is.
-func (r *Request) lastChange() time.Time {
-	last := r.CreatedAt
-	for _, t := range r.Targets {
-		for _, at := range []time.Time{t.OpenedAt, t.EndedAt} {
-			if at.After(last) {
-				last = at
-			}
-		}
-	}
-	return last
-}
-
 func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[string]string) error {
 	_, err := s.Store.UpdateRequest(ctx, id, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: s.now(), by: jitgate}
@@ -231,53 +179,4 @@ func (s *Service) behind(told map[string]int, events int) bool {
 		}
 	}
 	return slices.ContainsFunc(s.Messages.Channels(""), func(channel string) bool { return told[channel] < events })
-}
-
-// notice says what an event means to whoever gets to read it.
-func notice(e audit.Event, r *Request) Notice {
-	n := Notice{ID: fmt.Sprintf("ledger-%d", e.Sequence), Event: e, Title: titles[e.Kind], Request: r}
-	if n.Title == "" {
-		n.Title = string(e.Kind)
-	}
-	if r != nil {
-		n.ID = fmt.Sprintf("%s-%d", r.ID, e.Sequence)
-		var vms []string
-		for _, t := range r.Targets {
-			vms = append(vms, t.VM.Name())
-		}
-		n.Title = strings.NewReplacer("{who}", r.Requester.Name, "{vms}", strings.Join(vms, ", ")).Replace(n.Title)
-	}
-	return n
-}
-
-// titles are the headlines of what is told.
-var titles = map[audit.Kind]string{
-	audit.ApprovalAsked:   "{who} asks for access to {vms}: please decide",
-	audit.RequestApproved: "Access of {who} to {vms} is approved",
-	audit.RequestDenied:   "Access of {who} to {vms} is denied",
-	audit.RequestRejected: "An approver said no to access of {who} to {vms}",
-	audit.RequestLapsed:   "Nobody decided about access of {who} to {vms} in time",
-	audit.AccessOpened:    "Access of {who} to {vms} is open",
-	audit.AccessFailed:    "Access of {who} to {vms} could not be opened",
-	audit.AccessExtended:  "Access of {who} to {vms} was extended",
-	audit.AccessEnding:    "Access of {who} to {vms} ends in ten minutes",
-	audit.AccessExpired:   "Access of {who} to {vms} has ended",
-	audit.AccessRevoked:   "Access of {who} to {vms} was ended before its time",
-	audit.GlassBroken:     "{who} broke the glass to reach {vms}: a review is due",
-	audit.ReviewClosed:    "The review of {who} breaking the glass to reach {vms} is closed",
-	audit.ReviewOverdue:   "The review of {who} breaking the glass to reach {vms} is overdue",
-
-	audit.LockdownSet:    "A lockdown is in force",
-	audit.LockdownLifted: "A lockdown was lifted",
-	audit.LockdownEnded:  "A lockdown has ended",
-	audit.AlertTaken:     "An alert was acted on",
-	audit.PreApproved:    "An alert has pre-approved access",
-	audit.PolicyProposed: "A change of policy waits for a second administrator",
-	audit.PolicyApplied:  "A policy is in force",
-	audit.PolicyRemoved:  "A policy was taken out of force",
-	audit.ManyDenials:    "Suspicious: many denials of one person",
-	audit.NewSource:      "Suspicious: access from a source not seen before",
-	audit.OutOfHours:     "Suspicious: access out of hours",
-	audit.OwnGroup:       "Suspicious: approvals within one group in series",
-	audit.RulesEdited:    "Suspicious: rules of jitgate were edited by others",
 }

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"slices"
 	"time"
 
 	"jitgate/internal/policy"
@@ -36,56 +35,8 @@ type Vote struct {
 	At      time.Time
 }
 
-// Review is what is due after somebody broke the glass: somebody else looks at what
-// was done and says so.
-type Review struct {
-	DueAt    time.Time
-	Overdue  bool // it is on record that it was not closed in time
-	By       Person
-	Comment  string
-	ClosedAt time.Time // zero while it is open
-}
-
-// Open reports whether the review is still to be closed.
-func (v *Review) Open() bool { return v != nil && v.ClosedAt.IsZero() }
-
-// Callback is a workflow that waits to hear what became of a request (Logic Apps'
-// HttpWebhook action). Its URL lets whoever has it answer in the workflow's place, so
-// only its sealed form is kept.
-type Callback struct {
-	ID     string   // keyed hash of the URL
-	Sealed string   // see [Messenger]; empty once it is done
-	Events []Result // what it waits for; the first that comes true is told
-	At     time.Time
-	Done   bool // told, given up or cancelled
-}
-
-// Result is what a workflow may wait for.
-type Result string
-
 const (
 	Granted Result = "granted" // open everywhere
 	Refused Result = "denied"  // it will not open: denied, rejected, lapsed, cancelled or failed
 	Over    Result = "expired" // it was open and is closed again
 )
-
-// Results lists all results.
-var Results = []Result{Granted, Refused, Over}
-
-// Result tells which outcome the request has come to; empty while there is none.
-func (r *Request) Result() Result {
-	switch s := r.State(); {
-	case s == Active:
-		return Granted
-	case s == Expired, s == Revoked:
-		return Over
-	case s.Ended():
-		return Refused
-	}
-	return ""
-}
-
-// open are the callbacks that still wait.
-func (r *Request) openCallbacks() []Callback {
-	return slices.DeleteFunc(slices.Clone(r.Callbacks), func(c Callback) bool { return c.Done })
-}

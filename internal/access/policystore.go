@@ -1,0 +1,77 @@
+package access
+
+import (
+	"context"
+	"time"
+
+	"jitgate/internal/policy"
+)
+
+// Signature is who puts a document in force, and who agreed where a second person
+// has to.
+type Signature struct {
+	By       Person
+	Approver Person // zero when nobody had to agree
+	At       time.Time
+}
+
+// PolicyVersion is one version of a policy, whether it is in force or not.
+type PolicyVersion struct {
+	policy.Policy
+	Signature
+	Removed bool // this version took the policy out of force; Document is the one that was
+}
+
+// AlertRules is the document that maps alerts to actions, as it is in force.
+type AlertRules struct {
+	Text    string
+	Version int
+	Hash    string // SHA-256 of Text
+	Signature
+}
+
+// Proposal is a change of a policy or of the alert rules that waits for a second
+// administrator.
+type Proposal struct {
+	ID     string // of the document and its text: the same change is the same proposal
+	Key    string // policy.Document.Key, or [AlertRulesKey]
+	Text   string
+	Remove bool // the policy is to be taken out of force
+	By     Person
+	At     time.Time
+}
+
+// AlertRulesKey stands for the alert rules among the keys of documents.
+const AlertRulesKey = "alert-rules"
+
+// Policies keeps policy documents, with all their versions, by [policy.Document.Key].
+// A document that cannot be read any more is an error wherever it would count: a
+// wider policy must not step in for it.
+type Policies interface {
+	// PoliciesAt returns those in force at exactly this scope, guardrails and tagged
+	// ones included, in any order.
+	PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error)
+	// ListPolicies returns all in force, ordered by scope and key.
+	ListPolicies(ctx context.Context) ([]policy.Policy, error)
+	// PutPolicy stores a document as the next version of its key. A document equal to
+	// the one in force changes nothing.
+	PutPolicy(ctx context.Context, doc policy.Document, sign Signature) (policy.Policy, error)
+	// RemovePolicy takes the policy of a key out of force, as a version of its own.
+	// Returns ErrNotFound when none is in force.
+	RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign Signature) error
+	// PolicyVersions returns all versions of a key, newest first; none is no error. One
+	// that cannot be read any more has only Version, Text and the signature.
+	PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]PolicyVersion, error)
+
+	// AlertRules returns ErrNotFound when there are none.
+	AlertRules(ctx context.Context) (AlertRules, error)
+	// PutAlertRules stores a text as the next version; the same text changes nothing.
+	PutAlertRules(ctx context.Context, text string, sign Signature) (AlertRules, error)
+
+	// Propose files a change, in place of an earlier proposal for the same key.
+	Propose(ctx context.Context, p Proposal) error
+	// Proposals returns those that wait, oldest first.
+	Proposals(ctx context.Context) ([]Proposal, error)
+	// DropProposal forgets one; ErrNotFound when there is none with this id.
+	DropProposal(ctx context.Context, id string) error
+}
