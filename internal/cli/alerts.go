@@ -47,11 +47,7 @@ edited and applied again.`,
 		Example: `  jitgate alerts show > alerts.yaml
   jitgate alerts show -o json`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(c *cobra.Command, _ []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, _ []string) error {
 			rules, err := jit.AlertRules(c.Context())
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"jitgate/internal/client"
 	"os"
 	"os/signal"
 	"syscall"
@@ -141,6 +142,17 @@ func (a *App) run(f func(c *cobra.Command, args []string) error) func(*cobra.Com
 		a.running = true
 		return f(c, args)
 	}
+}
+
+// call is run for a command that asks the service.
+func (a *App) call(f func(c *cobra.Command, jit *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return a.run(func(c *cobra.Command, args []string) error {
+		jit, err := a.client()
+		if err != nil {
+			return err
+		}
+		return f(c, jit, args)
+	})
 }
 
 // say writes a line of talk.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/client"
 	"jitgate/internal/policy"
 )
 
@@ -94,11 +95,7 @@ func (a *App) lockdownListCommand() *cobra.Command {
 		Example: `  jitgate lockdown list
   jitgate lockdown list -o json`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(c *cobra.Command, _ []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, _ []string) error {
 			found, err := jit.Lockdowns(c.Context())
 			if err != nil {
 				return err
@@ -119,11 +116,7 @@ Those still in force are listed.`,
   jitgate lockdown lift 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 --comment "source is blocked at the firewall"`,
 		Args:              idOf("lockdown", "jitgate lockdown list"),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			left, err := jit.LiftLockdown(c.Context(), args[0], api.LiftLockdown{Comment: comment})
 			if err != nil {
 				return err

@@ -43,11 +43,7 @@ name. The state is that of the protection.`,
 	}
 	c.Flags().StringVar(&filter.State, "state", "", "only machines in this state, for example Protected")
 	complete(c, "state", cobra.FixedCompletions([]string{"Protecting", "Protected", "Unprotecting", "Unprotected", "Blocked"}, cobra.ShellCompDirectiveNoFileComp))
-	c.RunE = a.run(func(c *cobra.Command, args []string) error {
-		jit, err := a.client()
-		if err != nil {
-			return err
-		}
+	c.RunE = a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 		if len(args) == 1 {
 			filter.Name = args[0]
 		}

@@ -148,11 +148,7 @@ scope apart.`,
   jitgate policy list --wide
   jitgate policy list -o json`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(c *cobra.Command, _ []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, _ []string) error {
 			found, err := jit.Policies(c.Context(), "")
 			if err != nil {
 				return err
@@ -181,11 +177,7 @@ it was handed in, so that it can be edited and applied again.`,
   jitgate policy show tenant --key 5d4c2f…`,
 		Args:              oneScope,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			p, err := onlyPolicy(c.Context(), jit, api.PolicyKey{Scope: args[0], Key: key})
 			if err != nil {
 				return err

@@ -264,11 +264,7 @@ any, nothing can be opened there. Access that is open stays open until its time.
   jitgate policy remove tenant --key 5d4c2f…`,
 		Args:              oneScope,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			p, err := onlyPolicy(c.Context(), jit, api.PolicyKey{Scope: args[0], Key: key})
 			if err != nil {
 				return err

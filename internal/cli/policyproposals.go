@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/client"
 	"jitgate/internal/policy"
 )
 
@@ -22,11 +23,7 @@ what is in force.`,
 		Example: `  jitgate policy proposals
   jitgate policy proposals -o json | jq -r '.proposals[0].document' | jitgate policy diff -f -`,
 		Args: cobra.NoArgs,
-		RunE: a.run(func(c *cobra.Command, _ []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, _ []string) error {
 			found, err := jit.Proposals(c.Context())
 			if err != nil {
 				return err
@@ -46,11 +43,7 @@ force. Nobody agrees to their own.`,
   jitgate policy approve 5e0c2a9b-4a0a-5c1e-9d55-3b9b6f1e7c21`,
 		Args:              oneProposal,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			changed, err := jit.ApproveProposal(c.Context(), args[0])
 			if err != nil {
 				return err
@@ -70,11 +63,7 @@ proposed it may as well. Those that still wait are listed.`,
   jitgate policy reject 5e0c2a9b-4a0a-5c1e-9d55-3b9b6f1e7c21`,
 		Args:              oneProposal,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			left, err := jit.RejectProposal(c.Context(), args[0])
 			if err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/client"
 )
 
 func (a *App) revokeCommand() *cobra.Command {
@@ -22,11 +23,7 @@ they end: a network security group does not cut them.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	wait.add(c)
-	c.RunE = a.run(func(c *cobra.Command, args []string) error {
-		jit, err := a.client()
-		if err != nil {
-			return err
-		}
+	c.RunE = a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 		r, _, err := jit.Revoke(c.Context(), args[0])
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/client"
 )
 
 func (a *App) showCommand() *cobra.Command {
@@ -26,11 +27,7 @@ did what, when and why.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().BoolVar(&events, "events", false, "show the record too")
-	c.RunE = a.run(func(c *cobra.Command, args []string) error {
-		jit, err := a.client()
-		if err != nil {
-			return err
-		}
+	c.RunE = a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 		r, _, err := jit.Get(c.Context(), args[0])
 		if err != nil {
 			return err

@@ -83,11 +83,7 @@ done and say whether it was right. Whoever broke it cannot close the review.`,
   jitgate review 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 --comment "disk cleaned up, as INC-1042 says"`,
 		Args:              oneID,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: a.run(func(c *cobra.Command, args []string) error {
-			jit, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
 			r, err := jit.Review(c.Context(), args[0], api.NewReview{Comment: comment})
 			if err != nil {
 				return err
