@@ -113,22 +113,30 @@ func TestEveryRouteAndEveryRole(t *testing.T) {
 				t.Errorf("%s does not say what its caller must be allowed to do", name)
 			}
 			address := fill(path)
-			if status, code := e.knock(method, address, ""); status != http.StatusUnauthorized || code != "token_missing" {
-				t.Errorf("%s without a token: %d %s", name, status, code)
+			if status, p := e.knock(method, address, ""); status != http.StatusUnauthorized || p.Code != "token_missing" {
+				t.Errorf("%s without a token: %d %s", name, status, p.Code)
 			}
 			for who, authorization := range callers {
-				status, code := e.knock(method, address, authorization)
-				let := status != http.StatusUnauthorized && code != "role_missing"
+				status, p := e.knock(method, address, authorization)
+				let := status != http.StatusUnauthorized && p.Code != "role_missing"
 				if want := slices.Contains(strings.Fields(may), who); let != want {
-					t.Errorf("%s as %s: %d %s, let in: %t, want %t", name, who, status, code, let, want)
+					t.Errorf("%s as %s: %d %s, let in: %t, want %t", name, who, status, p.Code, let, want)
 				}
 				if who == "a stranger" && status != http.StatusUnauthorized {
-					t.Errorf("%s as a stranger: %d %s", name, status, code)
+					t.Errorf("%s as a stranger: %d %s", name, status, p.Code)
+				}
+				if who != "a person without roles" {
+					continue
+				}
+				for role := range strings.FieldsSeq(may) {
+					if person := !strings.Contains(role, ":") && role != "key"; person && !strings.Contains(p.Detail, role) {
+						t.Errorf("%s as %s: %q does not name %s", name, who, p.Detail, role)
+					}
 				}
 			}
-			status, code := e.knock(method, address+"?code="+alertKey, "")
+			status, p := e.knock(method, address+"?code="+alertKey, "")
 			if let, want := status != http.StatusUnauthorized, strings.Contains(may, "key"); let != want {
-				t.Errorf("%s with the alert key: %d %s, let in: %t, want %t", name, status, code, let, want)
+				t.Errorf("%s with the alert key: %d %s, let in: %t, want %t", name, status, p.Code, let, want)
 			}
 		}
 	}
@@ -151,8 +159,9 @@ func fill(path string) string {
 	})
 }
 
-// knock makes a call with nothing in it and returns the status and the problem's code.
-func (e *edge) knock(method, path, authorization string) (int, string) {
+// knock makes a call with nothing in it and returns the status and the problem, if it is
+// one.
+func (e *edge) knock(method, path, authorization string) (int, api.Problem) {
 	e.t.Helper()
 	headers := map[string]string{}
 	if authorization != "" {
@@ -160,17 +169,17 @@ func (e *edge) knock(method, path, authorization string) (int, string) {
 	}
 	status, _, body := e.call(method, path, "", "", headers)
 	if status < 400 {
-		return status, ""
+		return status, api.Problem{}
 	}
-	return status, decode[api.Problem](e.t, body).Code
+	return status, decode[api.Problem](e.t, body)
 }
 
 // TestAWrongAlertKeyIsNone: near misses, other routes' parameters and other methods.
 func TestAWrongAlertKeyIsNone(t *testing.T) {
 	e := edgeWith(t, map[string]string{"JITGATE_ALERT_KEY": alertKey})
 	for _, given := range []string{"", "x", alertKey[:len(alertKey)-1], alertKey + "x", strings.ToUpper(alertKey)} {
-		if status, code := e.knock("POST", "/api/alerts?code="+given, ""); status != http.StatusUnauthorized {
-			t.Errorf("%q: %d %s", given, status, code)
+		if status, p := e.knock("POST", "/api/alerts?code="+given, ""); status != http.StatusUnauthorized {
+			t.Errorf("%q: %d %s", given, status, p.Code)
 		}
 	}
 	if status, _, body := e.call("POST", "/api/alerts", "{}", "", map[string]string{"X-Functions-Key": alertKey}); status != http.StatusBadRequest {
@@ -180,7 +189,7 @@ func TestAWrongAlertKeyIsNone(t *testing.T) {
 		t.Error("the key is in the log")
 	}
 	none := newEdge(t)
-	if status, code := none.knock("POST", "/api/alerts?code=", ""); status != http.StatusUnauthorized {
-		t.Errorf("no key is set: %d %s", status, code)
+	if status, p := none.knock("POST", "/api/alerts?code=", ""); status != http.StatusUnauthorized {
+		t.Errorf("no key is set: %d %s", status, p.Code)
 	}
 }

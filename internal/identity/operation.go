@@ -102,15 +102,36 @@ func KeyHolder(name string) Caller {
 	return Caller{Name: name, Object: name, Application: true, ByKey: true}
 }
 
+// RolesFor are those of which one lets a caller of this kind do one of the operations:
+// what to ask an administrator for. Empty when no role would.
+func (c Caller) RolesFor(ops ...Operation) []string {
+	var out []string
+	for _, op := range ops {
+		r := allowed[op]
+		switch {
+		case !c.Application:
+			out = append(out, r.people...)
+		case r.app == "" || c.App == r.app:
+			out = append(out, r.applications...)
+		}
+	}
+	if c.Guest {
+		out = ofGuests(out)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// ofGuests are those of the roles that count for somebody of another tenant than home.
+func ofGuests(roles []string) []string {
+	return slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return role != RoleRequest })
+}
+
 // May reports whether one of the caller's roles allows the operation. An unknown
 // operation is allowed to nobody.
 func (c Caller) May(op Operation) bool {
 	if c.ByKey {
 		return op == AlertReceive || op == AlertReport
 	}
-	r := allowed[op]
-	if !c.Application {
-		return slices.ContainsFunc(r.people, c.Has)
-	}
-	return (r.app == "" || c.App == r.app) && slices.ContainsFunc(r.applications, c.Has)
+	return slices.ContainsFunc(c.RolesFor(op), c.Has)
 }

@@ -201,7 +201,7 @@ func (v *Verifier) judge(from *issuer, c claims) (Caller, error) {
 func (v *Verifier) trusted(c Caller) Caller {
 	if c.Tenant != v.home {
 		c.Guest = true
-		c.Roles = slices.DeleteFunc(slices.Clone(c.Roles), func(role string) bool { return role != RoleRequest })
+		c.Roles = ofGuests(c.Roles)
 	}
 	return c
 }

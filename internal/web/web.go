@@ -86,7 +86,7 @@ func Operation(op huma.Operation, may ...identity.Operation) huma.Operation {
 			return
 		}
 		_, w := humago.Unwrap(ctx)
-		answerProblem(w, refused(roleMissing), nil)
+		answerProblem(w, refused(roleMissing(Caller(ctx.Context()), may...)), nil)
 	})
 	return op
 }
@@ -200,11 +200,22 @@ func Require(ctx context.Context, op identity.Operation) error {
 	if May(ctx, op) {
 		return nil
 	}
-	return roleMissing
+	return roleMissing(Caller(ctx), op)
 }
 
-var roleMissing = access.Refusals{{Code: access.RoleMissing,
-	Sentence: "None of your app roles allows this; ask an administrator of jitgate's app registration for the role. See docs/api.md for which one."}}
+// roleMissing names the roles that would do, so that nobody has to guess what to ask for.
+func roleMissing(c identity.Caller, ops ...identity.Operation) access.Refusals {
+	sentence := "No app role lets a person do this; it is for applications. See docs/api.md."
+	switch roles := c.RolesFor(ops...); {
+	case len(roles) > 0:
+		sentence = "This takes the app role " + strings.Join(roles, " or ") + "; ask an administrator of jitgate's app registration to assign it."
+	case c.Application:
+		sentence = "No app role lets this application do this. See docs/api.md for who may."
+	case c.Guest:
+		sentence = "Guests of further tenants may only ask for access; somebody of the home tenant has to do this."
+	}
+	return access.Refusals{{Code: access.RoleMissing, Sentence: sentence}}
+}
 
 // clientAddress reads the last entry of X-Forwarded-For: App Service's front end
 // appends the peer it saw ("address:port") to whatever the caller sent, so only
