@@ -8,8 +8,10 @@ package alerts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -60,6 +62,9 @@ func (f function) fail(ctx context.Context, err error) error {
 	return web.Error(ctx, f.log, err)
 }
 
+// answerWithin bounds how long a call may take: Azure Monitor gives up after a few seconds.
+const answerWithin = 4 * time.Second
+
 type receiveInput struct {
 	Code    string `query:"code" doc:"The alert key, from receivers that cannot send a token."`
 	RawBody []byte `contentType:"application/json"`
@@ -80,8 +85,14 @@ func (f function) receive(ctx context.Context, in *receiveInput) (*receiveOutput
 	if err := web.Require(ctx, need); err != nil {
 		return nil, f.fail(ctx, err)
 	}
-	got, err := f.service.TakeAlert(ctx, a, web.Person(ctx))
+	within, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	got, err := f.service.TakeAlert(within, a, web.Person(ctx))
 	if err != nil {
+		var refused access.Refusals
+		if !errors.As(err, &refused) && !errors.As(err, new(alert.Refusal)) {
+			err = fmt.Errorf("%w: %w", access.ErrUnavailable, err) // whatever it is, the alert is not taken
+		}
 		return nil, f.fail(ctx, err)
 	}
 	f.log.InfoContext(ctx, "alert received", "status", got.Status, "why", got.Why, "rule", got.Rule, "alertRule", a.Rule, "alert", a.ID, "condition", string(a.Condition))

@@ -43,7 +43,7 @@ type Lockdown struct {
 	User   string // object id of a person or application, lower case
 	Scope  policy.Scope
 	Until  time.Time // zero = until somebody lifts it
-	Alert  string    // alert.Alert.ID whose end lifts it; empty for one that people set
+	Alert  string    // alert.Alert.Key of the news that lifts it; empty for one that only people lift
 	By     Person
 	Reason string
 	At     time.Time

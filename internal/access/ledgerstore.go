@@ -30,8 +30,13 @@ type LedgerStore interface {
 	InsertSignal(ctx context.Context, s Signal) error
 	// Signal returns ErrNotFound when there is none.
 	Signal(ctx context.Context, key string) (Signal, error)
-	// SettleSignal marks a signal as done. Settling again changes nothing.
-	SettleSignal(ctx context.Context, key string) error
+	// SettleSignal marks a signal as done. Settling again changes nothing. Returns
+	// ErrNotFound when it is not there any more, another one in its place included: one
+	// that was received at another time.
+	SettleSignal(ctx context.Context, s Signal) error
+	// RemoveSignal deletes a signal, done or not. One that is not there, or in whose place
+	// another one is, is none.
+	RemoveSignal(ctx context.Context, s Signal) error
 	// OpenSignals calls f for every signal that is not done.
 	OpenSignals(ctx context.Context, f func(Signal) error) error
 	// ForgetSignals deletes those done that were received before a time.

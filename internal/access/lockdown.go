@@ -189,7 +189,7 @@ func (l Lockdown) text() string {
 	}
 	what = strings.ToUpper(what[:1]) + what[1:]
 	switch {
-	case l.Alert != "":
+	case l.Alert != "" && l.Until.IsZero():
 		return what + " is locked down until the alert is resolved."
 	case l.Until.IsZero():
 		return what + " is locked down until somebody lifts it."

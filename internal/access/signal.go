@@ -2,8 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,11 +15,13 @@ import (
 // Signal is an alert that was taken in, with what a rule makes of it. It is filed
 // before the sender is answered, and carried out by a worker afterwards.
 type Signal struct {
-	Key        string // one delivery or many, the same news: alert.Alert.Key, or what follows from alert.Alert.ID for its end
+	Key        string // one delivery or many, the same news: alert.Alert.Key
+	End        string // alert.Alert.End
 	Alert      string // alert.Alert.ID
 	Rule       string // name of the alert rule in Azure Monitor, or the source; for the record
 	Action     alert.Action
 	Rules      string // version and hash of the rules document that decided
+	By         Person // who sent it
 	ReceivedAt time.Time
 	Done       bool
 }
@@ -49,8 +49,9 @@ const (
 // then calls nobody for a quarter of an hour (Azure Monitor, action groups). What no
 // rule names, and what is about machines that are not ours, is ignored.
 //
-// Errors: [Refusals], when whoever sends it is locked down; [ErrUnavailable], after
-// which the same alert may be sent again.
+// Errors: [Refusals], when whoever sends it is locked down; [alert.Refusal], when it asks
+// for a lockdown until a time that is past; [ErrUnavailable], after which the same alert
+// may be sent again.
 func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Reception, error) {
 	if err := s.unlocked(ctx, by); err != nil {
 		return Reception{}, err
@@ -64,7 +65,10 @@ func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Rece
 	}
 	rules, err := alert.ParseRules([]byte(written.Text))
 	if err != nil {
-		return Reception{}, fmt.Errorf("the alert rules in force cannot be read: %w", err)
+		return Reception{}, fmt.Errorf("the alert rules in force cannot be read, apply them anew: %w", err)
+	}
+	if a.Asked != nil && !a.Asked.Until.IsZero() && !s.now().Before(a.Asked.Until) {
+		return Reception{}, alert.Refusal{Code: alert.Malformed, Sentence: "until is past; leave it out, or send a time to come."}
 	}
 	action, matched := rules.Match(a)
 	if matched {
@@ -78,40 +82,52 @@ func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Rece
 	case len(action.Machines) == 0 && !action.Unlock:
 		return Reception{Status: Ignored, Why: "unknown target: it names no machine that jitgate looks after", Rule: action.Rule}, nil
 	}
-	key := a.Key
-	if action.Unlock {
-		key = endKey(a.ID)
-	}
-	signal := Signal{Key: key, Alert: a.ID, Rule: a.Rule, Action: action, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
+	signal := Signal{Key: a.Key, End: a.End, Alert: a.ID, Rule: a.Rule, Action: action, By: by, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
 	out := Reception{Status: Accepted, Rule: action.Rule}
-	switch err := s.Ledgers.InsertSignal(ctx, signal); {
-	case errors.Is(err, ErrExists):
-		known, err := s.Ledgers.Signal(ctx, key)
-		if err != nil {
-			return Reception{}, fmt.Errorf("look for an earlier delivery: %w", err)
-		}
+	known, err := s.fileSignal(ctx, signal)
+	if err != nil {
+		return Reception{}, fmt.Errorf("file the alert: %w", err)
+	}
+	if known != nil {
 		out.Status = Duplicate
 		if known.Done {
 			return out, nil
 		}
-	case err != nil:
-		return Reception{}, fmt.Errorf("file the alert: %w", err)
 	}
-	if err := s.Queue.Signal(ctx, key); err != nil {
+	if err := s.Queue.Signal(ctx, signal.Key); err != nil {
 		return Reception{}, fmt.Errorf("queue the alert: %w", err)
 	}
 	return out, nil
 }
 
-func (s *Service) looksAfter(vm armid.ID) bool {
-	return slices.ContainsFunc(s.Subscriptions, func(id string) bool { return strings.EqualFold(id, vm.Subscription()) })
+// fileSignal files an alert, or returns the one that is there with the same news. What
+// says the opposite of it makes room: a workflow that locks a machine down again after it
+// was unlocked must not be taken for the repeat of its first word.
+func (s *Service) fileSignal(ctx context.Context, signal Signal) (*Signal, error) {
+	for {
+		if err := s.Ledgers.InsertSignal(ctx, signal); !errors.Is(err, ErrExists) {
+			return nil, err
+		}
+		known, err := s.Ledgers.Signal(ctx, signal.Key)
+		switch {
+		case errors.Is(err, ErrNotFound): // it was removed at this moment
+			continue
+		case err != nil:
+			return nil, err
+		case known.Action.Unlock == signal.Action.Unlock:
+			return &known, nil
+		}
+		if err := s.Ledgers.RemoveSignal(ctx, known); err != nil {
+			return nil, err
+		}
+		if !known.Done && known.Action.Lockdown != nil {
+			signal.Action.Revoke = true // what it was to close is closed all the same
+		}
+	}
 }
 
-// endKey is the key of the news that an alert is over. It follows from the alert's id,
-// so that whoever carries out its beginning can look for it.
-func endKey(id string) string {
-	sum := sha256.Sum256([]byte("end\x00" + id))
-	return hex.EncodeToString(sum[:])
+func (s *Service) looksAfter(vm armid.ID) bool {
+	return slices.ContainsFunc(s.Subscriptions, func(id string) bool { return strings.EqualFold(id, vm.Subscription()) })
 }
 
 // sweepSignals carries on with alerts whose message was lost, and forgets old ones.

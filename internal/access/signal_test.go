@@ -50,9 +50,11 @@ func metric(t *testing.T, sample, vm string) alert.Alert {
 	return a
 }
 
-func own(t *testing.T, id, action, vm string) alert.Alert {
+func own(t *testing.T, id, action, vm string) alert.Alert { return ownUntil(t, id, action, vm, "") }
+
+func ownUntil(t *testing.T, id, action, vm, until string) alert.Alert {
 	t.Helper()
-	a, err := alert.Parse(fmt.Appendf(nil, `{"source":"sentinel","externalId":%q,"action":%q,"vmResourceId":%q,"reason":"brute force"}`, id, action, vmID(vm)))
+	a, err := alert.Parse(fmt.Appendf(nil, `{"source":"sentinel","externalId":%q,"action":%q,"vmResourceId":%q,"reason":"brute force","until":%q}`, id, action, vmID(vm), until))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +97,7 @@ func TestAnAlertClosesAndLocksAMachineUntilItIsResolved(t *testing.T) {
 	w.take(metric(t, "01-metric-fired.json", "web01"), access.Duplicate)
 	w.take(metric(t, "05-extra-metric-resolved-same-alertId.json", "web01"), access.Accepted)
 	w.active("web01")
-	want := []string{"policy.applied", "lockdown.set", "alert.taken", "lockdown.lifted", "alert.taken"}
+	want := []string{"policy.applied", "lockdown.set", "alert.taken", "lockdown.lifted"}
 	if got := w.ledgerKinds(); !slices.Equal(got, want) {
 		t.Errorf("the record: %v, want %v", got, want)
 	}
@@ -178,6 +180,117 @@ func TestAnAlertStandsInForTheApprover(t *testing.T) {
 	w.sweep()
 	if got := w.ledgerKinds(); got[len(got)-1] != "alert.pre-approval-ended" {
 		t.Errorf("the record: %v", got)
+	}
+}
+
+// TestAnIncidentOfTwoMachines: it has one id, and each machine its own word.
+func TestAnIncidentOfTwoMachines(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	for _, action := range []string{"revoke", "lockdown"} {
+		for _, vm := range []string{"web01", "db01"} {
+			r := w.active(vm)
+			w.take(own(t, "7", action, vm), access.Accepted)
+			w.take(own(t, "7", action, vm), access.Duplicate)
+			w.wantState(r.ID, access.Revoked)
+		}
+	}
+	w.take(own(t, "7", "unlock", "web01"), access.Accepted)
+	w.active("web01")
+	_, err := w.service.Submit(ctx, as(alice), "", ask("db01"))
+	wantCode(t, err, access.LockedDown)
+}
+
+// TestTheLastWordOfAWorkflowHolds also when what it says was said before.
+func TestTheLastWordOfAWorkflowHolds(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	for range 2 {
+		r := w.active("web01")
+		w.take(own(t, "7", "lockdown", "web01"), access.Accepted)
+		w.take(own(t, "7", "lockdown", "web01"), access.Duplicate)
+		w.wantState(r.ID, access.Revoked)
+		_, err := w.service.Submit(ctx, as(alice), "", ask("web01"))
+		wantCode(t, err, access.LockedDown)
+		w.take(own(t, "7", "unlock", "web01"), access.Accepted)
+		w.take(own(t, "7", "unlock", "web01"), access.Duplicate)
+	}
+	w.active("web01")
+}
+
+// TestTheLastWordOvertakesTheOneBefore: it is taken and carried out while the one before
+// it is all done but for being settled.
+func TestTheLastWordOvertakesTheOneBefore(t *testing.T) {
+	for _, last := range []string{"unlock", "lockdown"} {
+		w := newWorld(t)
+		w.alertRules()
+		first := map[string]string{"unlock": "lockdown", "lockdown": "unlock"}[last]
+		if first == "unlock" {
+			w.take(own(t, "7", "lockdown", "web01"), access.Accepted)
+		}
+		_, err := w.service.TakeAlert(ctx, own(t, "7", first, "web01"), carol)
+		must(t, err)
+		slow := *w.service
+		slow.Ledgers = &slowToSettle{w.service.Ledgers, func() { w.take(own(t, "7", last, "web01"), access.Accepted) }}
+		must(t, slow.CarryOutSignal(ctx, own(t, "7", first, "web01").Key))
+		_, err = w.service.Submit(ctx, as(alice), "", ask("web01"))
+		if last == "unlock" {
+			must(t, err)
+		} else {
+			wantCode(t, err, access.LockedDown)
+		}
+	}
+}
+
+// slowToSettle has something happen before it settles a signal for the first time.
+type slowToSettle struct {
+	access.LedgerStore
+	meanwhile func()
+}
+
+func (s *slowToSettle) SettleSignal(ctx context.Context, signal access.Signal) error {
+	if meanwhile := s.meanwhile; meanwhile != nil {
+		s.meanwhile = nil
+		meanwhile()
+	}
+	return s.LedgerStore.SettleSignal(ctx, signal)
+}
+
+// TestALockdownForATimeIsUnlockedBefore, and one that would be over already is refused.
+func TestALockdownForATimeIsUnlockedBefore(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	until := w.clock.Now().Add(20 * time.Hour).Format(time.RFC3339)
+	for _, vm := range []string{"web01", "db01"} {
+		w.take(ownUntil(t, "7", "lockdown", vm, until), access.Accepted)
+		_, err := w.service.Submit(ctx, as(alice), "", ask(vm))
+		wantCode(t, err, access.LockedDown)
+	}
+	w.take(own(t, "7", "unlock", "web01"), access.Accepted)
+	w.active("web01")
+	events, err := w.service.Ledgers.LedgerEvents(ctx, 0, 0)
+	must(t, err)
+	if last := events[len(events)-1]; last.Actor != carol.Object || !strings.Contains(last.Text, "1 lockdown(s) of it lifted") {
+		t.Errorf("the record says %+v", last)
+	}
+	w.pass(20 * time.Hour)
+	w.sweep()
+	w.active("db01")
+	_, err = w.service.TakeAlert(ctx, ownUntil(t, "8", "lockdown", "web01", until), carol)
+	if refused := (alert.Refusal{}); !errors.As(err, &refused) || refused.Code != alert.Malformed {
+		t.Errorf("a lockdown until a time that is past: %v", err)
+	}
+}
+
+// TestTheEndOfNobodysAlert is on no record: an action group tells of every alert.
+func TestTheEndOfNobodysAlert(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.service.ApplyAlertRules(ctx, "apiVersion: jitgate/alerts/v1\nrules: [{name: soc, when: {source: [sentinel]}, allow: [revoke]}]\n", carol)
+	must(t, err)
+	before := w.ledgerKinds()
+	w.take(metric(t, "05-extra-metric-resolved-same-alertId.json", "web01"), access.Accepted)
+	if got := w.ledgerKinds(); !slices.Equal(got, before) {
+		t.Errorf("the record: %v", got[len(before):])
 	}
 }
 

@@ -20,32 +20,49 @@ import (
 //
 // A returned error means that trying again may help.
 func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
-	signal, err := s.Ledgers.Signal(ctx, key)
-	if errors.Is(err, ErrNotFound) || err == nil && signal.Done {
-		return nil
+	for overtaken := false; ; overtaken = true {
+		signal, err := s.Ledgers.Signal(ctx, key)
+		if errors.Is(err, ErrNotFound) || err == nil && signal.Done && !overtaken {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the alert: %w", err)
+		}
+		if err := s.carryOutSignal(ctx, &signal); err != nil {
+			return err
+		}
+		// Whoever took its place may have been carried out before our last step: then that
+		// step, and not the last word, holds.
+		switch err := s.Ledgers.SettleSignal(ctx, signal); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, ErrNotFound):
+			return fmt.Errorf("settle the alert: %w", err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("read the alert: %w", err)
-	}
+}
+
+func (s *Service) carryOutSignal(ctx context.Context, signal *Signal) (err error) {
 	act := signal.Action
 	ended := 0
 	if act.Lockdown != nil {
-		if ended, err = s.lockForAlert(ctx, &signal); err != nil {
+		if ended, err = s.lockForAlert(ctx, signal); err != nil {
 			return err
 		}
 	}
-	over, err := s.alertOver(ctx, &signal)
+	over, err := s.alertOver(ctx, signal)
 	if err != nil {
 		return err
 	}
+	lifted := 0
 	if act.Unlock || over {
-		if err := s.unlockForAlert(ctx, &signal); err != nil {
+		if lifted, err = s.unlockForAlert(ctx, signal); err != nil {
 			return err
 		}
 	}
 	given := ""
 	if act.PreApproval != nil {
-		if given, err = s.preApprove(ctx, &signal); err != nil {
+		if given, err = s.preApprove(ctx, signal); err != nil {
 			return err
 		}
 	}
@@ -62,13 +79,12 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 			return err
 		}
 	}
-	if err := s.noteSignal(ctx, &signal, ended, given); err != nil {
-		return err
+	// One action group tells us of the end of every alert there is. What no rule names has
+	// lifted lockdowns at most, and those are on record.
+	if act.Rule == "" {
+		return nil
 	}
-	if err := s.Ledgers.SettleSignal(ctx, key); err != nil {
-		return fmt.Errorf("settle the alert: %w", err)
-	}
-	return nil
+	return s.noteSignal(ctx, signal, ended, lifted, given)
 }
 
 // lockForAlert locks machines down under ids that follow from the alert and the
@@ -96,10 +112,10 @@ func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
 		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: now, Until: lock.Until,
 		Reason: fmt.Sprintf("Alert rule %s, for alert %s.", signal.Action.Rule, clip(nameOr(signal.Rule, signal.Alert))),
 	}
-	switch {
-	case lock.UntilResolved:
-		l.Alert = signal.Alert
-	case lock.For > 0:
+	if lock.UntilResolved {
+		l.Alert = signal.End
+	}
+	if lock.For > 0 {
 		l.Until = signal.ReceivedAt.Add(lock.For)
 	}
 	return l
@@ -109,10 +125,10 @@ func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
 // filed already. Messages overtake each other, and nobody else would lift it. It is
 // asked after the lockdown was saved: an end that is filed later finds it there.
 func (s *Service) alertOver(ctx context.Context, signal *Signal) (bool, error) {
-	if signal.Action.Lockdown == nil || !signal.Action.Lockdown.UntilResolved {
+	if signal.Action.Lockdown == nil || !signal.Action.Lockdown.UntilResolved || signal.End == signal.Key {
 		return false, nil
 	}
-	_, err := s.Ledgers.Signal(ctx, endKey(signal.Alert))
+	_, err := s.Ledgers.Signal(ctx, signal.End)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -122,13 +138,14 @@ func (s *Service) alertOver(ctx context.Context, signal *Signal) (bool, error) {
 	return true, nil
 }
 
-// unlockForAlert lifts what was locked down until this alert is resolved.
-func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) error {
-	for lifted := mostEnded; lifted == mostEnded; {
+// unlockForAlert lifts what was locked down until this alert is resolved, and returns
+// how many lockdowns that were.
+func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) (all int, err error) {
+	for lifted := mostEnded; lifted == mostEnded; all += lifted {
 		_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
 			rec := record{at: s.now(), by: jitgate}
 			d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
-				if l.Alert == "" || l.Alert != signal.Alert || len(rec.events) >= mostEnded {
+				if l.Alert == "" || l.Alert != signal.End || len(rec.events) >= mostEnded {
 					return false
 				}
 				rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: "The alert is resolved: " + l.text()})
@@ -138,10 +155,10 @@ func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) error {
 			return rec.events, nil
 		})
 		if err != nil {
-			return fmt.Errorf("lift lockdowns of the alert: %w", err)
+			return all, fmt.Errorf("lift lockdowns of the alert: %w", err)
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // preApprove returns what became of it, for the record.
@@ -185,20 +202,20 @@ func (s *Service) preApprove(ctx context.Context, signal *Signal) (given string,
 
 // noteSignal puts on record that an alert was acted on: once, unless we die before it
 // is settled.
-func (s *Service) noteSignal(ctx context.Context, signal *Signal, ended int, given string) error {
+func (s *Service) noteSignal(ctx context.Context, signal *Signal, ended, lifted int, given string) error {
 	var did []string
 	act := signal.Action
 	for _, step := range []struct {
 		done bool
 		word string
-	}{{act.Revoke, fmt.Sprintf("%d request(s) closed", ended)}, {act.Lockdown != nil, "locked down"}, {act.PreApproval != nil, given}, {act.Unlock, "lockdowns of it lifted"}} {
+	}{{act.Revoke, fmt.Sprintf("%d request(s) closed", ended)}, {act.Lockdown != nil, "locked down"}, {act.PreApproval != nil, given}, {act.Unlock, fmt.Sprintf("%d lockdown(s) of it lifted", lifted)}} {
 		if step.done {
 			did = append(did, step.word)
 		}
 	}
 	_, err := s.updateLedger(ctx, func(*Ledger) ([]audit.Event, error) {
-		rec := record{at: s.now(), by: jitgate}
-		e := audit.Event{Policy: signal.Rules, Text: fmt.Sprintf("Alert %s, rule %s: %s.", nameOr(signal.Rule, signal.Alert), nameOr(act.Rule, "none"), strings.Join(did, ", "))}
+		rec := record{at: s.now(), by: signal.By}
+		e := audit.Event{Policy: signal.Rules, Text: fmt.Sprintf("Alert %s, rule %s: %s.", nameOr(signal.Rule, signal.Alert), act.Rule, strings.Join(did, ", "))}
 		if len(act.Machines) > 0 {
 			e.VM = act.Machines[0].String()
 		}

@@ -329,7 +329,7 @@ func TestMuchThatEndsAtOnce(t *testing.T) {
 	w.sweep()
 	empty()
 	resolved := metric(t, "05-extra-metric-resolved-same-alertId.json", "web01")
-	fill(func(d *access.Lockdown) { d.Alert = resolved.ID })
+	fill(func(d *access.Lockdown) { d.Alert = resolved.Key })
 	w.take(resolved, access.Accepted)
 	empty()
 

@@ -36,9 +36,12 @@ type Alert struct {
 	// serve one rule (Azure Monitor documentation, action groups). It is 64 hexadecimal
 	// characters: legal as a Table Storage key and as a Service Bus message id.
 	Key string
+	// End is the Key of the news that this alert is over. A workflow's word takes the
+	// place of its earlier one, so lockdown and unlock of the same source, externalId and
+	// machine share one Key, which is their End too.
+	End string
 	// ID is the same from Fired to Resolved: alertId in lower case, or
-	// "source:externalId". A lockdown that lasts until the alert is resolved
-	// carries it.
+	// "source:externalId". For the record.
 	ID        string
 	Condition Condition
 
@@ -69,7 +72,7 @@ type Alert struct {
 type Ask struct {
 	Source string // letters, digits, dots, dashes and underscores; at most 64
 	Verb   Verb
-	Until  time.Time // end of a lockdown; zero when it lasts until unlocked
+	Until  time.Time // end of a lockdown, unless it is unlocked before; zero when only that ends it
 	Reason string
 }
 
@@ -79,7 +82,7 @@ type Verb string
 const (
 	Revoke     Verb = "revoke"     // close everything open on the machine
 	Lockdown   Verb = "lockdown"   // and refuse new access
-	Unlock     Verb = "unlock"     // end the lockdown that the same source and externalId made
+	Unlock     Verb = "unlock"     // end the lockdown of the machine that the same source and externalId made
 	PreApprove Verb = "preapprove" // a group need not wait for an approver
 )
 
@@ -90,7 +93,6 @@ type Code string
 
 const (
 	Malformed     Code = "alert_malformed"      // no JSON, or something that must be there is not
-	TooLarge      Code = "alert_too_large"      // more than MaxSize
 	OldSchema     Code = "alert_old_schema"     // a payload from before the common alert schema
 	UnknownSchema Code = "alert_unknown_schema" // JSON that is none of ours
 )

@@ -82,7 +82,7 @@ func parseCommon(body []byte) (Alert, error) {
 	if len(a.Custom) == 0 && context.ConditionType != "" {
 		a.Custom = context.Properties
 	}
-	a.Key = key(a.ID, string(a.Condition))
+	a.Key, a.End = key(a.ID, string(a.Condition)), key(a.ID, string(Resolved))
 	a.Subscription = subscriptionOf(a.ID)
 	a.Machines, a.Names = context.machines(e)
 	a.Test = fromPortal(a, e.AlertTargetIDs)

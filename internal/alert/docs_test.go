@@ -36,7 +36,7 @@ func TestGuideSnippets(t *testing.T) {
 	for _, verb := range verbs {
 		words = append(words, string(verb))
 	}
-	for _, code := range []Code{Malformed, TooLarge, OldSchema, UnknownSchema} {
+	for _, code := range []Code{Malformed, OldSchema, UnknownSchema} {
 		words = append(words, string(code))
 	}
 	for _, word := range append(words, ownMembers...) {

@@ -71,15 +71,22 @@ func parseOwn(body []byte) (Alert, error) {
 			return bad("until says when a lockdown ends; leave it out with %s.", o.Action)
 		}
 		until, err := time.Parse(time.RFC3339, o.Until)
-		if err != nil {
-			return bad("until %.60q is no time in RFC 3339 form, such as 2026-11-20T18:00:00Z.", o.Until)
+		// The zero time, which some clients write for "none", would be a lockdown
+		// without end, and the year 10000 cannot be written down again.
+		if until = until.UTC(); err != nil || until.IsZero() || until.Year() > 9999 {
+			return bad("until %.60q is no time to come in RFC 3339 form, such as 2026-11-20T18:00:00Z.", o.Until)
 		}
-		ask.Until = until.UTC()
+		ask.Until = until
 	}
+	// An incident may be about several machines, each of which takes a call of its own.
+	what := string(o.Action)
+	if o.Action == Unlock {
+		what = string(Lockdown)
+	}
+	news := key(strings.ToLower(o.Source), o.ExternalID, what, vm.Key())
 	return Alert{
-		// The action belongs to the key: the unlock that follows a lockdown has
-		// the same source and id and is no duplicate of it.
-		Key:          key(strings.ToLower(o.Source), o.ExternalID, string(o.Action)),
+		Key:          news,
+		End:          news,
 		ID:           strings.ToLower(o.Source) + ":" + o.ExternalID,
 		Condition:    Fired,
 		Severity:     UnknownSeverity,

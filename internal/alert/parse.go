@@ -11,8 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSize of a body in bytes. Azure Monitor sends at most 256 KB per alert
-// (Azure Monitor documentation, sample alert payloads).
+// MaxSize of a body in bytes, which is for whoever reads it from the network to keep.
+// Azure Monitor sends at most 256 KB per alert (Azure Monitor documentation, sample alert
+// payloads).
 const MaxSize = 512 << 10
 
 // maxDepth of nesting; the deepest documented alert needs nine levels.
@@ -32,9 +33,6 @@ var oldSchemas = []string{"AzureMonitorMetricAlert", "Microsoft.Insights/activit
 // keys, on null and on numbers; the latter strictly, because its writer can be
 // told. Errors are of type [Refusal].
 func Parse(body []byte) (Alert, error) {
-	if len(body) > MaxSize {
-		return Alert{}, refuse(TooLarge, "The body has %d bytes; at most %d are read. Let the alert link to its results instead of including them.", len(body), MaxSize)
-	}
 	if !utf8.Valid(body) {
 		return Alert{}, refuse(Malformed, "The body is not in UTF-8; send JSON in UTF-8.")
 	}

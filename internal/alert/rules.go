@@ -29,12 +29,13 @@ type Action struct {
 	Lockdown *Lock
 	// PreApproval is never combined with the others.
 	PreApproval *PreApproval
-	// Unlock ends the lockdowns that were made UntilResolved under the ID of this
-	// alert, on whatever machines they are.
+	// Unlock ends the lockdowns that were made UntilResolved and have the Key of this
+	// news for their End.
 	Unlock bool
 }
 
-// Lock says when a lockdown ends: exactly one of its fields is set. A lockdown
+// Lock says when a lockdown ends: at least one of its fields is set, and the first to
+// come true ends it. A lockdown
 // by an activity log alert that lasts UntilResolved has to be lifted by hand,
 // because those alerts are never resolved (Azure Monitor documentation, alerts
 // overview).
@@ -102,7 +103,7 @@ func (r rule) action(a Alert) Action {
 		case Revoke:
 			action.Revoke = true
 		case Lockdown:
-			action.Lockdown = &Lock{Until: a.Asked.Until, UntilResolved: a.Asked.Until.IsZero()}
+			action.Lockdown = &Lock{Until: a.Asked.Until, UntilResolved: true}
 		case Unlock:
 			action.Unlock = true
 		case PreApprove:

@@ -111,7 +111,7 @@ func TestMatch(t *testing.T) {
 
 		{"asked: revoke", asked(Revoke), Action{Rule: "from sentinel", Machines: vm(prodApp), Revoke: true}},
 		{"asked: lockdown", asked(Lockdown), Action{Rule: "from sentinel", Machines: vm(prodApp), Lockdown: &Lock{UntilResolved: true}}},
-		{"asked: lockdown until", until, Action{Rule: "from sentinel", Machines: vm(prodApp), Lockdown: &Lock{Until: clock("2026-11-20T18:00:00Z")}}},
+		{"asked: lockdown until", until, Action{Rule: "from sentinel", Machines: vm(prodApp), Lockdown: &Lock{Until: clock("2026-11-20T18:00:00Z"), UntilResolved: true}}},
 		{"asked: pre-approval", asked(PreApprove), Action{Rule: "from sentinel", Machines: vm(prodApp), PreApproval: preApproval(5*time.Minute, ssh)}},
 		{"asked: not allowed", asked(Unlock), Action{}},
 		{"asked by another", alert(func(a *Alert) { a.Asked = &Ask{Source: "splunk", Verb: Revoke} }), Action{}},

@@ -199,6 +199,7 @@ func TestAlertsOverHTTP(t *testing.T) {
 		{"nothing", "POST", "/api/alerts", ``, "", monitor, 400, "malformed_body"},
 		{"a novel", "POST", "/api/alerts", `{"x":"` + strings.Repeat("x", 512<<10) + `"}`, "", monitor, 413, "body_too_large"},
 		{"a workflow as Azure Monitor", "POST", "/api/alerts", fired(t, web01), "", workflow, 403, "role_missing"},
+		{"a lockdown that is over", "POST", "/api/alerts", strings.Replace(own, `"revoke"`, `"lockdown","until":"2026-01-01T00:00:00Z"`, 1), "", workflow, 400, "alert_malformed"},
 		{"Azure Monitor as a workflow", "POST", "/api/alerts", own, "", monitor, 403, "role_missing"},
 	} {
 		e.refuses(t, c)

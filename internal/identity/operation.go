@@ -97,7 +97,9 @@ func (o Operation) ByRBAC() bool {
 	return false
 }
 
-// KeyHolder is whoever showed the key for alerts: it may post them, and nothing else.
+// KeyHolder is whoever showed the key for alerts: it may say what Azure Monitor saw, and
+// nothing else. Whoever may look at an action group sees the key; it must not be enough to
+// ask for something by name, such as the end of a lockdown.
 func KeyHolder(name string) Caller {
 	return Caller{Name: name, Object: name, Application: true, ByKey: true}
 }
@@ -131,7 +133,7 @@ func ofGuests(roles []string) []string {
 // operation is allowed to nobody.
 func (c Caller) May(op Operation) bool {
 	if c.ByKey {
-		return op == AlertReceive || op == AlertReport
+		return op == AlertReceive
 	}
 	return slices.ContainsFunc(c.RolesFor(op), c.Has)
 }

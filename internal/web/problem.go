@@ -153,7 +153,7 @@ func shapeProblem(status int, message string, errs ...error) huma.StatusError {
 	code, detail := api.InvalidField, "The call does not have the shape this operation needs; see errors for what is wrong where."
 	switch status {
 	case http.StatusRequestEntityTooLarge:
-		code, detail = api.BodyTooLarge, "The body is larger than 256 KiB; send a smaller one."
+		code, detail = api.BodyTooLarge, "The body is larger than what is read: 256 KiB, of an alert 512 KiB. Send a smaller one."
 	case http.StatusUnsupportedMediaType:
 		code, detail = api.UnsupportedMedia, "The body must be JSON; send it with Content-Type: application/json."
 	case http.StatusBadRequest:

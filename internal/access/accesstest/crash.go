@@ -427,8 +427,12 @@ func (m *mortalLedgers) InsertSignal(ctx context.Context, s access.Signal) error
 	return m.c.effect("insert signal", func() error { return m.LedgerStore.InsertSignal(ctx, s) })
 }
 
-func (m *mortalLedgers) SettleSignal(ctx context.Context, key string) error {
-	return m.c.effect("settle signal", func() error { return m.LedgerStore.SettleSignal(ctx, key) })
+func (m *mortalLedgers) SettleSignal(ctx context.Context, s access.Signal) error {
+	return m.c.effect("settle signal", func() error { return m.LedgerStore.SettleSignal(ctx, s) })
+}
+
+func (m *mortalLedgers) RemoveSignal(ctx context.Context, s access.Signal) error {
+	return m.c.effect("remove signal", func() error { return m.LedgerStore.RemoveSignal(ctx, s) })
 }
 
 func (m *mortalLedgers) MarkLedgerTold(ctx context.Context, told map[string]int) error {

@@ -23,6 +23,7 @@ var signalTests = map[string]func(*testing.T, Store){
 	"NoKey":     testSignalWithoutKey,
 	"AtOnce":    testInsertSignalAtOnce,
 	"Settle":    testSettleSignal,
+	"Remove":    testRemoveSignal,
 	"OpenStops": testOpenSignalsStops,
 	"OpenWhile": testOpenSignalsWhileSettling,
 	"Forget":    testForgetSignals,
@@ -35,7 +36,8 @@ func hexKey(n int) string { return fmt.Sprintf("%064x", n) }
 // signal n was received n minutes after noon, and has every field set but Done.
 func signal(n int) access.Signal {
 	return access.Signal{
-		Key: hexKey(n), Alert: fmt.Sprint("alert-", n), Rule: "cpu high", Rules: "alert-rules version 3 sha256:f00d", ReceivedAt: noon.Add(time.Duration(n) * time.Minute),
+		Key: hexKey(n), End: hexKey(n + 1000), Alert: fmt.Sprint("alert-", n), Rule: "cpu high", Rules: "alert-rules version 3 sha256:f00d",
+		By: access.Person{Tenant: "t1", Object: "o1", Name: "a workflow"}, ReceivedAt: noon.Add(time.Duration(n) * time.Minute),
 		Action: alert.Action{
 			Rule: "rule", Machines: []armid.ID{vm(1), vm(2)}, Revoke: true, Unlock: true,
 			Lockdown:    &alert.Lock{For: 90 * time.Minute, Until: noon.Add(7), UntilResolved: true},
@@ -83,7 +85,8 @@ func testInsertSignal(t *testing.T, s Store) {
 	done.Done = true
 	wantFilled(t, done)
 	bare := access.Signal{Key: strings.Repeat("f", 64), ReceivedAt: noon}
-	for _, want := range []access.Signal{signal(1), done, bare} {
+	first := signal(1)
+	for _, want := range []access.Signal{first, done, bare} {
 		must(t, s.InsertSignal(t.Context(), want))
 		wantSignal(t, s, want)
 		other := signal(2)
@@ -93,7 +96,7 @@ func testInsertSignal(t *testing.T, s Store) {
 		wantSignal(t, s, want)
 	}
 	wantOpen(t, s, signal(1), bare)
-	must(t, s.SettleSignal(t.Context(), hexKey(1)))
+	must(t, s.SettleSignal(t.Context(), first))
 	wantError(t, "insert of what is done", s.InsertSignal(t.Context(), signal(1)), access.ErrExists)
 }
 
@@ -106,7 +109,8 @@ func testSignalWithoutKey(t *testing.T, s Store) {
 		}
 		_, err := s.Signal(t.Context(), key)
 		wantError(t, "signal", err, access.ErrNotFound)
-		wantError(t, "settle", s.SettleSignal(t.Context(), key), access.ErrNotFound)
+		wantError(t, "settle", s.SettleSignal(t.Context(), o), access.ErrNotFound)
+		must(t, s.RemoveSignal(t.Context(), o))
 	}
 	wantOpen(t, s)
 }
@@ -135,14 +139,45 @@ func testSettleSignal(t *testing.T, s Store) {
 		must(t, s.InsertSignal(t.Context(), signal(n)))
 	}
 	wantOpen(t, s, signal(0), signal(1), signal(2))
-	together(t, 6, func(int) error { return s.SettleSignal(t.Context(), hexKey(1)) })
-	must(t, s.SettleSignal(t.Context(), hexKey(1)))
+	other := signal(1)
+	other.ReceivedAt = other.ReceivedAt.Add(1) // a nanosecond
+	wantError(t, "settle in the place of another", s.SettleSignal(t.Context(), other), access.ErrNotFound)
+	wantSignal(t, s, signal(1))
+	together(t, 6, func(int) error { return s.SettleSignal(t.Context(), signal(1)) })
+	must(t, s.SettleSignal(t.Context(), signal(1)))
 	done := signal(1)
 	done.Done = true
 	wantSignal(t, s, done)
 	wantSignal(t, s, signal(2))
 	wantOpen(t, s, signal(0), signal(2))
-	wantError(t, "settle", s.SettleSignal(t.Context(), hexKey(9)), access.ErrNotFound)
+	wantError(t, "settle", s.SettleSignal(t.Context(), signal(9)), access.ErrNotFound)
+}
+
+// What a workflow says later takes the place of what it said before.
+func testRemoveSignal(t *testing.T, s Store) {
+	for n := range 3 {
+		must(t, s.InsertSignal(t.Context(), signal(n)))
+	}
+	must(t, s.SettleSignal(t.Context(), signal(1)))
+	for n := range 2 { // an open one, and one that is done
+		old := signal(n)
+		later := signal(n)
+		later.ReceivedAt = old.ReceivedAt.Add(time.Hour)
+		must(t, s.RemoveSignal(t.Context(), later))
+		_, err := s.Signal(t.Context(), old.Key)
+		must(t, err)
+		together(t, 3, func(int) error { return s.RemoveSignal(t.Context(), old) })
+		_, err = s.Signal(t.Context(), old.Key)
+		wantError(t, "what is removed", err, access.ErrNotFound)
+		must(t, s.InsertSignal(t.Context(), later))
+		wantSignal(t, s, later)
+		wantError(t, "settling the earlier one", s.SettleSignal(t.Context(), old), access.ErrNotFound)
+		must(t, s.SettleSignal(t.Context(), later))
+	}
+	wantOpen(t, s, signal(2))
+	must(t, s.ForgetSignals(t.Context(), noon.Add(24*time.Hour)))
+	_, err := s.Signal(t.Context(), hexKey(1))
+	wantError(t, "what is forgotten", err, access.ErrNotFound)
 }
 
 func testOpenSignalsStops(t *testing.T, s Store) {
@@ -168,7 +203,7 @@ func testOpenSignalsWhileSettling(t *testing.T, s Store) {
 	calls := 0
 	must(t, s.OpenSignals(t.Context(), func(o access.Signal) error {
 		calls++
-		return s.SettleSignal(t.Context(), o.Key)
+		return s.SettleSignal(t.Context(), o)
 	}))
 	equal(t, "calls", 5, calls)
 	wantOpen(t, s)
@@ -187,7 +222,7 @@ func testForgetSignals(t *testing.T, s Store) {
 		must(t, s.InsertSignal(t.Context(), o))
 	}
 	for _, o := range []*access.Signal{&old, &edge, &young} {
-		must(t, s.SettleSignal(t.Context(), o.Key))
+		must(t, s.SettleSignal(t.Context(), *o))
 		o.Done = true
 	}
 	elsewhere := time.FixedZone("elsewhere", -7*3600)
@@ -247,7 +282,8 @@ func testSignalModel(t *testing.T, s Store) {
 		for range rapid.IntRange(1, 10).Draw(rt, "steps") {
 			o := draw()
 			known, exists := model[o.Key]
-			switch rapid.SampledFrom([]string{"insert", "settle", "forget"}).Draw(rt, "action") {
+			same := exists && known.ReceivedAt.Equal(o.ReceivedAt)
+			switch rapid.SampledFrom([]string{"insert", "settle", "remove", "forget"}).Draw(rt, "action") {
 			case "insert":
 				if err := s.InsertSignal(ctx, o); exists != errors.Is(err, access.ErrExists) || !exists && err != nil {
 					rt.Fatalf("insert: error %v", err)
@@ -256,12 +292,19 @@ func testSignalModel(t *testing.T, s Store) {
 					model[o.Key] = o
 				}
 			case "settle":
-				if err := s.SettleSignal(ctx, o.Key); exists == errors.Is(err, access.ErrNotFound) || exists && err != nil {
+				if err := s.SettleSignal(ctx, o); same == errors.Is(err, access.ErrNotFound) || same && err != nil {
 					rt.Fatalf("settle: error %v", err)
 				}
-				if exists {
+				if same {
 					known.Done = true
 					model[o.Key] = known
+				}
+			case "remove":
+				if err := s.RemoveSignal(ctx, o); err != nil {
+					rt.Fatalf("remove: error %v", err)
+				}
+				if same {
+					delete(model, o.Key)
 				}
 			default:
 				if err := s.ForgetSignals(ctx, o.ReceivedAt); err != nil {
@@ -291,7 +334,7 @@ func testSignalModel(t *testing.T, s Store) {
 			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(model)) {
-			if err := s.SettleSignal(ctx, key); err != nil {
+			if err := s.SettleSignal(ctx, model[key]); err != nil {
 				rt.Fatal(err)
 			}
 		}

@@ -22,7 +22,7 @@ func TestRowsOfLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	putSignals(t, s, 0, 1)
-	if err := s.SettleSignal(t.Context(), signalKey(0)); err != nil {
+	if err := s.SettleSignal(t.Context(), sampleSignal(0)); err != nil {
 		t.Fatal(err)
 	}
 	if got := a.Counts()["transaction"] - before; got != 5 {
@@ -174,14 +174,14 @@ func TestSettleSignalAgainst(t *testing.T) {
 	a := newAccount(t)
 	s, other := a.store(t), a.store(t)
 	putSignals(t, s, 0, 1)
-	storm(t, a, "ledger", 1, func() error { return other.SettleSignal(context.Background(), signalKey(0)) })
-	if err := s.SettleSignal(t.Context(), signalKey(0)); err != nil {
+	storm(t, a, "ledger", 1, func() error { return other.SettleSignal(context.Background(), sampleSignal(0)) })
+	if err := s.SettleSignal(t.Context(), sampleSignal(0)); err != nil {
 		t.Fatal(err)
 	}
 	wantSignals(t, s, "signal done 0", "done 0")
 
 	// Filed, its answer lost, and carried out before the SDK files it again: it is ours.
-	loseAnswer(t, a, func() error { return other.SettleSignal(context.Background(), signalKey(1)) })
+	loseAnswer(t, a, func() error { return other.SettleSignal(context.Background(), sampleSignal(1)) })
 	if err := s.InsertSignal(t.Context(), sampleSignal(1)); err != nil {
 		t.Fatal(err)
 	}

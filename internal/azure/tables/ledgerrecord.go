@@ -59,10 +59,12 @@ type approvingBody struct {
 // signalBody is the part of a signal that never changes; Done is a column.
 type signalBody struct {
 	Key        string     `json:"key"`
+	End        string     `json:"end,omitempty"`
 	Alert      string     `json:"alert"`
 	Rule       string     `json:"rule,omitempty"`
 	Action     actionBody `json:"action"`
 	Rules      string     `json:"rules"`
+	By         personBody `json:"by"`
 	ReceivedAt time.Time  `json:"receivedAt"`
 }
 
@@ -156,7 +158,7 @@ func signalColumns(s access.Signal) (columns, error) {
 	if p := s.Action.PreApproval; p != nil {
 		a.PreApproval = &preApprovalBody{p.Group, p.For, convert(p.Ports, storePort)}
 	}
-	return c, c.setBody(signalBody{s.Key, s.Alert, s.Rule, a, s.Rules, s.ReceivedAt.UTC()})
+	return c, c.setBody(signalBody{s.Key, s.End, s.Alert, s.Rule, a, s.Rules, personBody(s.By), s.ReceivedAt.UTC()})
 }
 
 func readSignal(c columns) (access.Signal, error) {
@@ -171,5 +173,5 @@ func readSignal(c columns) (access.Signal, error) {
 	if p := b.Action.PreApproval; p != nil {
 		a.PreApproval = &alert.PreApproval{Group: p.Group, For: p.For, Ports: convert(p.Ports, loadPort)}
 	}
-	return access.Signal{Key: b.Key, Alert: b.Alert, Rule: b.Rule, Action: a, Rules: b.Rules, ReceivedAt: b.ReceivedAt, Done: c.flag("Done")}, nil
+	return access.Signal{Key: b.Key, End: b.End, Alert: b.Alert, Rule: b.Rule, Action: a, Rules: b.Rules, By: access.Person(b.By), ReceivedAt: b.ReceivedAt, Done: c.flag("Done")}, nil
 }

@@ -53,10 +53,16 @@ var ledgerUndertakings = []undertaking{
 	{
 		name:    "SettleSignal",
 		prepare: func(t *testing.T, s *Store) { putSignals(t, s, 0, 2) },
-		do:      func(ctx context.Context, s *Store) error { return s.SettleSignal(ctx, signalKey(1)) },
+		do:      func(ctx context.Context, s *Store) error { return s.SettleSignal(ctx, sampleSignal(1)) },
 		done: func(t *testing.T, s *Store) {
 			wantSignals(t, s, "signal 0", "signal done 1", "done 1", "open 0")
 		},
+	},
+	{
+		name:    "RemoveSignal",
+		prepare: func(t *testing.T, s *Store) { putSignals(t, s, 1, 2) },
+		do:      func(ctx context.Context, s *Store) error { return s.RemoveSignal(ctx, sampleSignal(1)) },
+		done:    func(t *testing.T, s *Store) { wantSignals(t, s, "signal done 0", "signal 2", "done 0", "open 2") },
 	},
 	{
 		name:    "ForgetSignals",

@@ -86,18 +86,45 @@ func (s *Store) signal(ctx context.Context, key string) (row, access.Signal, err
 	return stored, signal, nil
 }
 
-// SettleSignal implements [access.LedgerStore]. The ETag of the alert's row guards its
-// mark, which is never changed without it.
-func (s *Store) SettleSignal(ctx context.Context, key string) error {
-	return contend(ctx, "alert "+key, func() error {
-		stored, signal, err := s.signal(ctx, key)
-		if err != nil || signal.Done {
-			return err
+// SettleSignal implements [access.LedgerStore].
+func (s *Store) SettleSignal(ctx context.Context, signal access.Signal) error {
+	return s.changeSignal(ctx, signal, func(stored row, now access.Signal) []change {
+		if now.Done {
+			return nil
 		}
-		open := signalMark(signal)
-		signal.Done = true
-		return s.ledger.swap(ctx, merge(stored, columns{"Done": true}),
-			removeAny(alertsPartition, open), insert(alertsPartition, signalMark(signal), nil))
+		open := signalMark(now)
+		now.Done = true
+		return []change{merge(stored, columns{"Done": true}),
+			removeAny(alertsPartition, open), insert(alertsPartition, signalMark(now), nil)}
+	})
+}
+
+// RemoveSignal implements [access.LedgerStore].
+func (s *Store) RemoveSignal(ctx context.Context, signal access.Signal) error {
+	err := s.changeSignal(ctx, signal, func(stored row, now access.Signal) []change {
+		return []change{remove(stored), removeAny(alertsPartition, signalMark(now))}
+	})
+	if errors.Is(err, access.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// changeSignal changes the rows of an alert, unless another one has taken its place. The
+// ETag of the alert's row guards its mark, which is never changed without it.
+func (s *Store) changeSignal(ctx context.Context, signal access.Signal, changes func(row, access.Signal) []change) error {
+	return contend(ctx, "alert "+signal.Key, func() error {
+		stored, now, err := s.signal(ctx, signal.Key)
+		switch {
+		case err != nil:
+			return err
+		case !now.ReceivedAt.Equal(signal.ReceivedAt):
+			return fmt.Errorf("alert %s of %s: %w", signal.Key, signal.ReceivedAt, access.ErrNotFound)
+		}
+		if c := changes(stored, now); len(c) > 0 {
+			return s.ledger.swap(ctx, c...)
+		}
+		return nil
 	})
 }
 

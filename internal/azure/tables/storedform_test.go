@@ -145,13 +145,13 @@ func TestStoredFormOfLedger(t *testing.T) {
 	wantColumns(t, c, `{"Body":{"denials":["2026-03-01T12:00:00Z"],"sources":[{"source":"10.0.0.0/8","last":"2026-03-01T12:00:00Z"}],
 		"approved":[{"requester":"o","at":"2026-03-01T12:00:00Z"}],"warned":{"k":"2026-03-01T12:00:00Z"}}}`)
 
-	c, err = signalColumns(access.Signal{Key: "k", Alert: "a", Rule: "r", Rules: "v", ReceivedAt: noon, Done: true, Action: alert.Action{
+	c, err = signalColumns(access.Signal{Key: "k", End: "e", Alert: "a", Rule: "r", Rules: "v", By: person, ReceivedAt: noon, Done: true, Action: alert.Action{
 		Rule: "r", Machines: []armid.ID{vmID}, Revoke: true, Unlock: true, Lockdown: &alert.Lock{For: time.Hour, Until: noon, UntilResolved: true},
 		PreApproval: &alert.PreApproval{Group: "g", For: time.Hour, Ports: ports}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantColumns(t, c, `{"Alert":"a","Done":true,"ReceivedAt":"2026-03-01T12:00:00Z","Body":{"key":"k","alert":"a","rule":"r","rules":"v","receivedAt":"2026-03-01T12:00:00Z",
+	wantColumns(t, c, `{"Alert":"a","Done":true,"ReceivedAt":"2026-03-01T12:00:00Z","Body":{"key":"k","end":"e","alert":"a","rule":"r","rules":"v","by":{"tenant":"t-1","object":"o-1","name":"alice@example.com"},"receivedAt":"2026-03-01T12:00:00Z",
 		"action":{"rule":"r","machines":["`+vmID.String()+`"],"revoke":true,"unlock":true,
 			"lockdown":{"forNanoseconds":3600000000000,"until":"2026-03-01T12:00:00Z","untilResolved":true},
 			"preApproval":{"group":"g","forNanoseconds":3600000000000,"ports":`+wantPorts+`}}}}`)
