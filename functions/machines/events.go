@@ -14,7 +14,7 @@ import (
 type eventsOutput struct{ Body api.EventList }
 
 func (f function) events(ctx context.Context, in *struct{ Machine }) (*eventsOutput, error) {
-	vm, err := in.id()
+	vm, err := f.seen(ctx, in.Machine)
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

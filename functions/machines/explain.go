@@ -17,7 +17,7 @@ type explainInput struct {
 type explainOutput struct{ Body api.Explanation }
 
 func (f function) explain(ctx context.Context, in *explainInput) (*explainOutput, error) {
-	vm, err := in.id()
+	vm, err := f.seen(ctx, in.Machine)
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

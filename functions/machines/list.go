@@ -3,6 +3,7 @@ package machines
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,13 +13,15 @@ import (
 	"jitgate/internal/access"
 	"jitgate/internal/api"
 	"jitgate/internal/armid"
+	"jitgate/internal/identity"
+	"jitgate/internal/web"
 )
 
 // readers is how many subscriptions, or records, are read side by side.
 const readers = 8
 
 type listInput struct {
-	Name  string `query:"name" doc:"Only machines of exactly this name, in any case."`
+	Name  string `query:"name" doc:"Only machines of exactly this name, in any case. To be sent by callers without a role, who get those that Azure RBAC lets them ask for or approve."`
 	State string `query:"state" doc:"Only machines whose protection is in this state."`
 }
 type listOutput struct{ Body api.MachineList }
@@ -28,7 +31,15 @@ func (f function) list(ctx context.Context, in *listInput) (*listOutput, error) 
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}
+	if in.Name == "" { // whose machines these are would have to be asked of Azure for each there is
+		if err := web.RequireRole(ctx, identity.MachineRead); err != nil {
+			return nil, f.fail(ctx, err)
+		}
+	}
 	ids, states, err := f.find(ctx, in.Name)
+	if err == nil && !web.Caller(ctx).May(identity.MachineRead) {
+		ids, err = f.concerning(ctx, ids)
+	}
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}
@@ -42,6 +53,21 @@ func (f function) list(ctx context.Context, in *listInput) (*listOutput, error) 
 	slices.SortFunc(out.Body.Machines, func(a, b api.Machine) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(strings.ToLower(a.ID), strings.ToLower(b.ID)))
 	})
+	return out, nil
+}
+
+// concerning keeps the machines that the caller may ask for or approve.
+func (f function) concerning(ctx context.Context, ids []armid.ID) ([]armid.ID, error) {
+	var out []armid.ID
+	for _, id := range ids {
+		err := f.service.Concerned(ctx, web.Person(ctx), id)
+		switch {
+		case err == nil:
+			out = append(out, id)
+		case !errors.As(err, new(access.Refusals)):
+			return nil, err
+		}
+	}
 	return out, nil
 }
 

@@ -57,15 +57,7 @@ type function struct {
 	log     *slog.Logger
 }
 
-// fail also names the way out when Azure refuses jitgate itself: the caller cannot
-// mend that, but can tell who can.
-func (f function) fail(ctx context.Context, err error) error {
-	if errors.Is(err, access.ErrForbidden) {
-		err = errors.Join(access.Refusals{{Code: access.MachineUnreadable,
-			Sentence: "Azure does not let jitgate's identity do this; its operator has to assign that identity the custom role of docs/deploy.md on the machine's subscription or resource group, and finds the cause in the log."}}, err)
-	}
-	return web.Error(ctx, f.log, err)
-}
+func (f function) fail(ctx context.Context, err error) error { return web.Error(ctx, f.log, err) }
 
 // Machine is a machine in a path. It is exported for huma, which looks into exported
 // embedded fields only.
@@ -86,11 +78,21 @@ func (m Machine) id() (armid.ID, error) {
 	return id, nil
 }
 
+// seen is the machine, if the caller may look at it: those without a role of ours may
+// where Azure RBAC makes them its requester or approver.
+func (f function) seen(ctx context.Context, m Machine) (armid.ID, error) {
+	vm, err := m.id()
+	if err == nil && !web.Caller(ctx).May(identity.MachineRead) {
+		err = f.service.Concerned(ctx, web.Person(ctx), vm)
+	}
+	return vm, err
+}
+
 // pathOf is where a machine is polled.
 func pathOf(vm armid.ID) string { return "/api/machines" + vm.String() }
 
 func (f function) show(ctx context.Context, in *struct{ Machine }) (*web.Answer[api.Protection], error) {
-	vm, err := in.id()
+	vm, err := f.seen(ctx, in.Machine)
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}

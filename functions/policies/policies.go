@@ -22,8 +22,8 @@ import (
 // Register adds the operations to the API.
 func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	f := function{service, log}
-	operation := func(id, method, path, summary, description string, may identity.Operation) huma.Operation {
-		return web.Operation(huma.Operation{OperationID: id, Method: method, Path: "/api/policies" + path, Summary: summary, Description: description, Tags: []string{"policies"}}, may)
+	operation := func(id, method, path, summary, description string, may ...identity.Operation) huma.Operation {
+		return web.Operation(huma.Operation{OperationID: id, Method: method, Path: "/api/policies" + path, Summary: summary, Description: description, Tags: []string{"policies"}}, may...)
 	}
 	huma.Register(a, operation("apply-policy", http.MethodPut, "", "Put a policy document in force",
 		"The document names its own scope. One that says the same as the one in force changes nothing. 202 with a proposal where another administrator has to agree.", identity.PolicyWrite), f.apply)
@@ -34,7 +34,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	huma.Register(a, operation("list-proposals", http.MethodGet, "/proposals", "List changes that wait for another administrator", "", identity.PolicyRead), f.proposals)
 	huma.Register(a, operation("approve-proposal", http.MethodPost, "/proposals/{id}/approve", "Agree to a change of policy", "Nobody agrees to their own.", identity.PolicyApprove), f.agree)
 	huma.Register(a, operation("reject-proposal", http.MethodPost, "/proposals/{id}/reject", "Forget a change of policy that waits", "", identity.PolicyApprove), f.reject)
-	huma.Register(a, operation("explain-policy", http.MethodPost, "/explain", "Tell what policy would say to a request", "As who calls, with the rights they have. Nothing is saved.", identity.PolicyRead), f.explain)
+	huma.Register(a, operation("explain-policy", http.MethodPost, "/explain", "Tell what policy would say to a request", "As who calls, with the rights they have. Nothing is saved.", identity.PolicyRead, identity.RequestCreate), f.explain)
 	huma.Register(a, operation("forecast-policies", http.MethodPost, "/what-if", "Tell what a change of policy would change",
 		"Which live access and which requests of the last 30 days would have been decided differently. Nothing is saved.", identity.PolicyWrite), f.whatIf)
 }

@@ -95,8 +95,12 @@ func ReadQuestion(vm armid.ID, source string, port int, protocol string, caller 
 }
 
 // Explain answers a question. It looks at every interface of the machine. Errors:
-// [Refusals] as [Network.Locate] has them; [ErrUnavailable]; [ErrForbidden].
+// [Refusals] as [Network.Locate] has them, and ScopeNotLookedAt; [ErrUnavailable];
+// [ErrForbidden].
 func (s *Service) Explain(ctx context.Context, q Question) (Explanation, error) {
+	if err := s.inCare(q.VM); err != nil {
+		return Explanation{}, err
+	}
 	m, err := s.Network.Locate(ctx, q.VM)
 	if err != nil {
 		return Explanation{}, err

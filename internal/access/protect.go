@@ -19,6 +19,9 @@ var errOutdated = fmt.Errorf("%w: the protection is being changed by somebody el
 
 // ForecastProtect says what Protect would do, and does nothing. Errors as Protect.
 func (s *Service) ForecastProtect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (Forecast, error) {
+	if err := s.inCare(vm); err != nil {
+		return Forecast{}, err
+	}
 	d, err := s.draftProtect(ctx, vm, ask, by)
 	return d.Forecast, err
 }
@@ -31,6 +34,10 @@ func (s *Service) ForecastProtect(ctx context.Context, vm armid.ID, ask ProtectA
 // [ErrUnavailable], after which it may be saved and is then carried out by the
 // sweep at the latest.
 func (s *Service) Protect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (Forecast, error) {
+	// Its NICs are followed only there. What is protected is let go wherever it is.
+	if err := s.inCare(vm); err != nil {
+		return Forecast{}, err
+	}
 	return s.change(ctx, func() (draft, error) {
 		d, err := s.draftProtect(ctx, vm, ask, by)
 		if err == nil {

@@ -16,22 +16,37 @@ const (
 	ApproverRole  = "Jit.Approve"
 )
 
-// Decides tells whether Azure's role assignments make somebody an approver of a machine
-// of the request, who then may look at it. It is never so where app roles decide.
+// Decides counts the machines of a request of which Azure's role assignments make somebody
+// an approver: with one of them they may look at it, with all of them they may end it. There
+// is none where app roles decide.
 //
 // Errors: [ErrUnavailable], [ErrForbidden].
-func (s *Service) Decides(ctx context.Context, who Person, r *Request) (bool, error) {
+func (s *Service) Decides(ctx context.Context, who Person, r *Request) (n int, err error) {
 	if s.Rights == nil {
-		return false, nil
+		return 0, nil
 	}
 	for _, t := range r.Targets {
 		err := s.entitled(ctx, who, t.VM, ApproverRole)
-		var missing Refusals
-		if err == nil || !errors.As(err, &missing) {
-			return err == nil, err
+		switch {
+		case err == nil:
+			n++
+		case !errors.As(err, new(Refusals)):
+			return 0, err
 		}
 	}
-	return false, nil
+	return n, nil
+}
+
+// Concerned refuses somebody whom Azure's role assignments make neither a requester nor an
+// approver of a machine.
+//
+// Errors: [Refusals]; [ErrUnavailable], [ErrForbidden].
+func (s *Service) Concerned(ctx context.Context, who Person, vm armid.ID) error {
+	err := s.entitled(ctx, who, vm, ApproverRole)
+	if errors.As(err, new(Refusals)) {
+		err = s.entitled(ctx, who, vm, RequesterRole)
+	}
+	return err
 }
 
 // entitled refuses somebody who has no Azure role on the machine that stands for the

@@ -181,16 +181,27 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 // lookAfter refuses machines that neither the sweep nor an alert would ever close, before
 // Azure is asked about any of them.
 func (s *Service) lookAfter(targets []AskTarget) error {
-	var c check
+	var faults Refusals
 	for i, t := range targets {
-		if !s.looksAfter(t.VM) {
-			c.fault(ScopeNotLookedAt, fmt.Sprintf("targets[%d].vm", i), "jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", t.VM.Subscription())
+		if err := s.inCare(t.VM); err != nil {
+			f := err[0]
+			f.Field = fmt.Sprintf("targets[%d].vm", i)
+			faults = append(faults, f)
 		}
 	}
-	if len(c.faults) > 0 {
-		return c.faults
+	if len(faults) > 0 {
+		return faults
 	}
 	return nil
+}
+
+// inCare refuses a machine in a subscription that is not looked after: jitgate's identity
+// may be able to read it, and whoever asks may not.
+func (s *Service) inCare(vm armid.ID) Refusals {
+	if s.looksAfter(vm) {
+		return nil
+	}
+	return Refusals{{Code: ScopeNotLookedAt, Sentence: fmt.Sprintf("jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", vm.Subscription())}}
 }
 
 // usual is how long access lasts that was asked for without a duration: the shortest

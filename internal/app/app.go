@@ -11,10 +11,11 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/singleflight"
 
 	"jitgate/functions/alerts"
 	"jitgate/functions/enforce"
@@ -96,7 +97,8 @@ func New(c Config, log *slog.Logger) (*App, error) {
 			return nil, err
 		}
 	}
-	mux, api := web.New(web.Config{Verifier: verifier, AlertKey: c.AlertKey, ByRBAC: len(c.RBACRoles) > 0, Version: Version, Log: log})
+	ready := prepared(store.EnsureTables)
+	mux, api := web.New(web.Config{Verifier: verifier, AlertKey: c.AlertKey, ByRBAC: len(c.RBACRoles) > 0, Ready: ready, Version: Version, Log: log})
 	requests.Register(api, service, log)
 	policies.Register(api, service, log)
 	machines.Register(api, service, log)
@@ -106,52 +108,54 @@ func New(c Config, log *slog.Logger) (*App, error) {
 	alerts.Register(api, service, log)
 	// The host invokes these by POST to their names. No public route may ever equal
 	// one; routes_test.go in functions proves it.
-	mux.Handle("POST /evaluate", azfunc.Handler(evaluate.New(service), log))
-	mux.Handle("POST /enforce", azfunc.Handler(enforce.New(service), log))
-	mux.Handle("POST /notify", azfunc.Handler(notify.New(service), log))
-	mux.Handle("POST /sweep", azfunc.Handler(sweep.New(service, log), log))
-
-	a := &App{Service: service, API: api, queue: queue, port: c.Port, log: log}
-	a.handler = prepared(mux, store.EnsureTables, log)
-	return a, nil
+	for name, f := range map[string]azfunc.Func{
+		"evaluate": evaluate.New(service), "enforce": enforce.New(service), "notify": notify.New(service), "sweep": sweep.New(service, log),
+	} {
+		mux.Handle("POST /"+name, azfunc.Handler(func(ctx context.Context, inv azfunc.Invocation) error {
+			if err := ready(ctx); err != nil {
+				return err
+			}
+			return f(ctx, inv)
+		}, log))
+	}
+	return &App{Service: service, API: api, queue: queue, port: c.Port, log: log, handler: mux}, nil
 }
 
 // ServeHTTP serves one call of the host.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
-// prepared creates the tables before the first call that needs them. It tries again
-// with every call until it worked, so that a store that is down at start does
-// not leave a handler that never recovers.
-func prepared(next http.Handler, prepare func(context.Context) error, log *slog.Logger) http.Handler {
-	var lock sync.RWMutex
-	done := false
-	ensure := func(ctx context.Context) error {
-		lock.RLock()
-		ready := done
-		lock.RUnlock()
-		if ready {
+// prepareWithin bounds one attempt to create the tables. Azure Monitor, which calls as well,
+// gives up after a few seconds.
+const prepareWithin = 3 * time.Second
+
+// prepared returns a function that creates the tables before the first call that needs them.
+// It tries again until it worked, so that a store that is down at start does not leave a
+// handler that never recovers. Calls that wait at the same time share one attempt: one after
+// the other, the last of them would wait for as long as all together.
+func prepared(prepare func(context.Context) error) func(context.Context) error {
+	var done atomic.Bool
+	var group singleflight.Group
+	return func(ctx context.Context) error {
+		if done.Load() {
 			return nil
 		}
-		lock.Lock()
-		defer lock.Unlock()
-		if done {
+		attempt := group.DoChan("", func() (any, error) {
+			within, cancel := context.WithTimeout(context.WithoutCancel(ctx), prepareWithin)
+			defer cancel()
+			err := prepare(within)
+			done.Store(err == nil)
+			return nil, err
+		})
+		select {
+		case got := <-attempt:
+			if got.Err != nil {
+				return fmt.Errorf("prepare the tables: %w", got.Err)
+			}
 			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		err := prepare(ctx)
-		done = err == nil
-		return err
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" { // readiness; must stay cheap and must not wait
-			next.ServeHTTP(w, r)
-			return
-		}
-		if err := ensure(r.Context()); err != nil {
-			web.Fail(w, r, log, fmt.Errorf("prepare the tables: %w", err))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // Run serves on 127.0.0.1, where the host calls, until ctx ends. It sets no write

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"jitgate/internal/api"
-	"jitgate/internal/local/arm"
 	"jitgate/internal/local/entra"
 	"jitgate/internal/local/tables"
 )
@@ -228,21 +227,10 @@ func TestAnAlertWhileTheStoreIsDown(t *testing.T) {
 // TestAzureRBACDecides: whoever has a role on the machine that stands for Jit.Request
 // may ask, whatever the token says, and nobody else.
 func TestAzureRBACDecides(t *testing.T) {
-	const requester, approver = "fb879df8-f326-4884-b1cf-06f3ad86be52", "1c0163c0-47e6-4577-8991-ea5c82e286e4"
-	e := edgeWith(t, map[string]string{"JITGATE_RBAC_ROLES": `{"` + requester + `":["Jit.Request"],"` + approver + `":["Jit.Approve"]}`})
+	e := edgeByRBAC(t)
 	e.apply("{apiVersion: jitgate/v1, scope: " + db01 + ", ports: [{port: 22, protocol: TCP}], sources: [{range: 203.0.113.0/24}], approval: {}}")
-	assign := func(user, role, scope string) {
-		t.Helper()
-		for _, p := range entra.People() {
-			if p.Name == user {
-				if err := e.stack.ARM.Assign(arm.RoleAssignment{Scope: scope, Principal: p.ObjectID, Role: role}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	assign("audrey", requester, db01)
-	assign("dave", approver, group)
+	e.assign("audrey", azureRequester, db01)
+	e.assign("dave", azureApprover, group)
 	onDB := strings.Replace(good, web01, db01, 1)
 	e.refuses(t, refusal{"an app role alone", "POST", "/api/requests", onDB, "alice", nil, 403, "rbac_role_missing"})
 	e.refuses(t, refusal{"another machine", "POST", "/api/requests", good, "audrey", nil, 403, "rbac_role_missing"})

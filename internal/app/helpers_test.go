@@ -68,6 +68,9 @@ func edgeWith(t *testing.T, more map[string]string) *edge {
 	settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1" // httptest listens
 	settings["JITGATE_SUSPECT_DENIALS"] = "0"      // a denial that is remembered is a trace
 	maps.Copy(settings, more)
+	if strings.Contains(settings["JITGATE_TENANT_ID"], ",") {
+		settings["JITGATE_ISSUER"] = strings.Replace(settings["JITGATE_ISSUER"], local.TenantID, "{tenantid}", 1)
+	}
 	for _, name := range []string{"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_TOKEN_CREDENTIALS"} {
 		t.Setenv(name, settings[name]) // azidentity reads the environment of the process
 	}

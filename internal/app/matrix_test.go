@@ -16,9 +16,9 @@ import (
 )
 
 // rights is who may call what, written down once more and by hand: what the code says
-// is held against it. "own" stands for what somebody may do with their own requests
-// only. Callers are roles of people, or of applications with "app:" before them; "key"
-// is whoever shows the alert key.
+// is held against it. Callers are roles of people, or of applications with "app:" before
+// them; "key" is whoever shows the alert key. Whose requests they may act on is
+// TestWhoseRequest's.
 var rights = map[string]string{
 	"POST /api/requests":              "Jit.Request app:Jit.Request",
 	"GET /api/requests":               "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Request",
@@ -32,15 +32,15 @@ var rights = map[string]string{
 	"POST /api/subscriptions":         "app:Jit.Request app:Jit.Decide.Workflow",
 	"POST /api/subscriptions/cancel":  "app:Jit.Request app:Jit.Decide.Workflow",
 
-	"GET /api/policies":                         "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
-	"PUT /api/policies":                         "Jit.Admin",
-	"GET /api/policies/history":                 "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
-	"POST /api/policies/remove":                 "Jit.Admin",
-	"GET /api/policies/proposals":               "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
+	"GET /api/policies":                         "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Policy.Write",
+	"PUT /api/policies":                         "Jit.Admin app:Jit.Policy.Write",
+	"GET /api/policies/history":                 "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Policy.Write",
+	"POST /api/policies/remove":                 "Jit.Admin app:Jit.Policy.Write",
+	"GET /api/policies/proposals":               "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Policy.Write",
 	"POST /api/policies/proposals/{id}/approve": "Jit.Admin",
 	"POST /api/policies/proposals/{id}/reject":  "Jit.Admin",
-	"POST /api/policies/explain":                "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
-	"POST /api/policies/what-if":                "Jit.Admin",
+	"POST /api/policies/explain":                "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Request app:Jit.Policy.Write",
+	"POST /api/policies/what-if":                "Jit.Admin app:Jit.Policy.Write",
 
 	"GET /api/lockdowns":            "Jit.Approve Jit.Admin",
 	"POST /api/lockdowns":           "Jit.Approve Jit.Admin",
@@ -48,8 +48,8 @@ var rights = map[string]string{
 	"GET /api/events":               "Jit.Approve Jit.Admin Jit.Audit",
 
 	"POST /api/alerts":      "app:Jit.Decide.Workflow app:ActionGroupsSecureWebhook key",
-	"GET /api/alerts/rules": "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
-	"PUT /api/alerts/rules": "Jit.Admin",
+	"GET /api/alerts/rules": "Jit.Request Jit.Approve Jit.Admin Jit.Audit app:Jit.Policy.Write",
+	"PUT /api/alerts/rules": "Jit.Admin app:Jit.Policy.Write",
 
 	"GET /api/machines":                 "Jit.Request Jit.Approve Jit.Admin Jit.Audit",
 	"GET /api/machines/report":          "Jit.Approve Jit.Admin Jit.Audit",
@@ -86,7 +86,7 @@ func TestEveryRouteAndEveryRole(t *testing.T) {
 		"a stranger": mint(map[string]any{"tid": strangers, "iss": strings.ReplaceAll(e.stack.Settings["JITGATE_ISSUER"], e.stack.Settings["JITGATE_TENANT_ID"], strangers)},
 			entra.MintOptions{User: "carol"}),
 	}
-	for _, role := range []string{identity.RoleRequest, identity.RoleApprove, identity.RoleAdmin, identity.RoleAudit, identity.RoleDecideWorkflow, identity.RoleActionGroup} {
+	for _, role := range []string{identity.RoleRequest, identity.RoleApprove, identity.RoleAdmin, identity.RoleAudit, identity.RoleDecideWorkflow, identity.RoleActionGroup, identity.RolePolicyWrite} {
 		callers[role] = mint(map[string]any{"roles": []string{role}}, entra.MintOptions{User: "alice"})
 		app := "runner"
 		if role == identity.RoleActionGroup {
@@ -97,47 +97,41 @@ func TestEveryRouteAndEveryRole(t *testing.T) {
 	}
 
 	covered := map[string]bool{}
-	for path, item := range e.app.API.OpenAPI().Paths {
-		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete, "PATCH": item.Patch} {
-			if op == nil {
+	for _, r := range e.routes() {
+		method, name, address := r.method, r.name, r.address
+		may, known := rights[name]
+		if !known {
+			t.Errorf("%s is not in the table", name)
+			continue
+		}
+		covered[name] = true
+		if declared, _ := r.op.Extensions[web.OperationsExtension].([]identity.Operation); len(declared) == 0 {
+			t.Errorf("%s does not say what its caller must be allowed to do", name)
+		}
+		if status, p := e.knock(method, address, ""); status != http.StatusUnauthorized || p.Code != "token_missing" {
+			t.Errorf("%s without a token: %d %s", name, status, p.Code)
+		}
+		for who, authorization := range callers {
+			status, p := e.knock(method, address, authorization)
+			let := status != http.StatusUnauthorized && p.Code != "role_missing"
+			if want := slices.Contains(strings.Fields(may), who); let != want {
+				t.Errorf("%s as %s: %d %s, let in: %t, want %t", name, who, status, p.Code, let, want)
+			}
+			if who == "a stranger" && status != http.StatusUnauthorized {
+				t.Errorf("%s as a stranger: %d %s", name, status, p.Code)
+			}
+			if who != "a person without roles" {
 				continue
 			}
-			name := method + " " + strings.Replace(path, oneMachine, "/api/machines/{vm}", 1)
-			may, known := rights[name]
-			if !known {
-				t.Errorf("%s is not in the table", name)
-				continue
-			}
-			covered[name] = true
-			if declared, _ := op.Extensions[web.OperationsExtension].([]identity.Operation); len(declared) == 0 {
-				t.Errorf("%s does not say what its caller must be allowed to do", name)
-			}
-			address := fill(path)
-			if status, p := e.knock(method, address, ""); status != http.StatusUnauthorized || p.Code != "token_missing" {
-				t.Errorf("%s without a token: %d %s", name, status, p.Code)
-			}
-			for who, authorization := range callers {
-				status, p := e.knock(method, address, authorization)
-				let := status != http.StatusUnauthorized && p.Code != "role_missing"
-				if want := slices.Contains(strings.Fields(may), who); let != want {
-					t.Errorf("%s as %s: %d %s, let in: %t, want %t", name, who, status, p.Code, let, want)
-				}
-				if who == "a stranger" && status != http.StatusUnauthorized {
-					t.Errorf("%s as a stranger: %d %s", name, status, p.Code)
-				}
-				if who != "a person without roles" {
-					continue
-				}
-				for role := range strings.FieldsSeq(may) {
-					if person := !strings.Contains(role, ":") && role != "key"; person && !strings.Contains(p.Detail, role) {
-						t.Errorf("%s as %s: %q does not name %s", name, who, p.Detail, role)
-					}
+			for role := range strings.FieldsSeq(may) {
+				if person := !strings.Contains(role, ":") && role != "key"; person && !strings.Contains(p.Detail, role) {
+					t.Errorf("%s as %s: %q does not name %s", name, who, p.Detail, role)
 				}
 			}
-			status, p := e.knock(method, address+"?code="+alertKey, "")
-			if let, want := status != http.StatusUnauthorized, strings.Contains(may, "key"); let != want {
-				t.Errorf("%s with the alert key: %d %s, let in: %t, want %t", name, status, p.Code, let, want)
-			}
+		}
+		status, p := e.knock(method, address+"?code="+alertKey, "")
+		if let, want := status != http.StatusUnauthorized, strings.Contains(may, "key"); let != want {
+			t.Errorf("%s with the alert key: %d %s, let in: %t, want %t", name, status, p.Code, let, want)
 		}
 	}
 	for name := range rights {
@@ -145,6 +139,24 @@ func TestEveryRouteAndEveryRole(t *testing.T) {
 			t.Errorf("%s is in the table and not in the API", name)
 		}
 	}
+}
+
+// route is an operation of the API, with a path in which nothing exists.
+type route struct {
+	method, name, address string
+	op                    *huma.Operation
+}
+
+func (e *edge) routes() []route {
+	var out []route
+	for path, item := range e.app.API.OpenAPI().Paths {
+		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete, "PATCH": item.Patch} {
+			if op != nil {
+				out = append(out, route{method, method + " " + strings.Replace(path, oneMachine, "/api/machines/{vm}", 1), fill(path), op})
+			}
+		}
+	}
+	return out
 }
 
 var placeholder = regexp.MustCompile(`\{(\w+)\}`)

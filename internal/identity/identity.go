@@ -21,6 +21,7 @@ const (
 	RoleAdmin          = "Jit.Admin"
 	RoleAudit          = "Jit.Audit"
 	RoleDecideWorkflow = "Jit.Decide.Workflow"
+	RolePolicyWrite    = "Jit.Policy.Write"
 	// RoleActionGroup is the value Azure Monitor's secure webhook conventionally
 	// gets (Azure Monitor action groups page); its name is not ours to choose.
 	RoleActionGroup = "ActionGroupsSecureWebhook"
@@ -45,7 +46,7 @@ type Caller struct {
 	Application bool
 
 	// Guest: the caller is of another tenant than home. Of its roles only the one to ask
-	// has been kept.
+	// has been kept, and it opens nothing but what concerns the caller's own requests.
 	Guest bool
 
 	// ByKey: no token was shown but the key for alerts.

@@ -39,10 +39,11 @@ const ActionGroupApp = "461e8683-5575-4561-ac7f-899cc907d62a"
 
 // rule says who may do one thing: people with any of the one list's roles,
 // applications with any of the other's. If app is set, no other application may,
-// whatever its roles.
+// whatever its roles. Somebody of another tenant than home may only if guests says so.
 type rule struct {
 	people, applications []string
 	app                  string
+	guests               bool
 }
 
 func people(roles ...string) rule { return rule{people: roles} }
@@ -54,26 +55,34 @@ func (r rule) orApplications(applications ...string) rule {
 	return r
 }
 
+func (r rule) andGuests() rule {
+	r.guests = true
+	return r
+}
+
 // allowed is the whole of who may do what. An administrator is not a requester:
 // who writes the policies should not be the one they open doors for without
 // somebody noticing, so the role for asking has to be given on top. A CI runner may
-// ask with its workload identity, and see and end what it asked for; nothing more.
+// ask with its workload identity, and see and end what it asked for; nothing more. A
+// pipeline that applies policies from a repository may do that and cannot be the second
+// administrator, who is to be a person. Guests of further tenants are customers of whoever
+// runs this: what belongs to the others is not for them to read.
 var allowed = map[Operation]rule{
-	RequestCreate:    people(RoleRequest).orApplications(RoleRequest),
-	RequestReadOwn:   people(RoleRequest, RoleApprove, RoleAdmin).orApplications(RoleRequest),
+	RequestCreate:    people(RoleRequest).orApplications(RoleRequest).andGuests(),
+	RequestReadOwn:   people(RoleRequest, RoleApprove, RoleAdmin).orApplications(RoleRequest).andGuests(),
 	RequestReadAny:   people(RoleApprove, RoleAdmin, RoleAudit),
-	RequestRevokeOwn: people(RoleRequest, RoleAdmin).orApplications(RoleRequest),
+	RequestRevokeOwn: people(RoleRequest, RoleAdmin).orApplications(RoleRequest).andGuests(),
 	RequestRevokeAny: people(RoleApprove, RoleAdmin),
-	RequestExtendOwn: people(RoleRequest),
+	RequestExtendOwn: people(RoleRequest).andGuests(),
 	RequestDecide:    people(RoleApprove).orApplications(RoleDecideWorkflow),
-	BreakGlass:       people(RoleRequest),
+	BreakGlass:       people(RoleRequest).andGuests(),
 	BreakGlassReview: people(RoleApprove, RoleAdmin),
-	SubscribeOwn:     {applications: []string{RoleRequest}},
-	SubscribeAny:     {applications: []string{RoleDecideWorkflow}},
+	SubscribeOwn:     people().orApplications(RoleRequest).andGuests(),
+	SubscribeAny:     people().orApplications(RoleDecideWorkflow),
 	Lockdown:         people(RoleApprove, RoleAdmin),
 	LedgerRead:       people(RoleApprove, RoleAdmin, RoleAudit),
-	PolicyRead:       people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit),
-	PolicyWrite:      people(RoleAdmin),
+	PolicyRead:       people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit).orApplications(RolePolicyWrite),
+	PolicyWrite:      people(RoleAdmin).orApplications(RolePolicyWrite),
 	PolicyApprove:    people(RoleAdmin),
 	MachineRead:      people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit),
 	MachineReport:    people(RoleApprove, RoleAdmin, RoleAudit),
@@ -81,17 +90,18 @@ var allowed = map[Operation]rule{
 	// The role alone would let in any application that was given it; the client id
 	// alone any action group of the tenant that nobody gave the role for.
 	AlertReceive: {applications: []string{RoleActionGroup}, app: ActionGroupApp},
-	AlertReport:  {applications: []string{RoleDecideWorkflow}},
+	AlertReport:  people().orApplications(RoleDecideWorkflow),
 }
 
 // Operations lists all operations.
 func Operations() []Operation { return slices.Sorted(maps.Keys(allowed)) }
 
 // ByRBAC tells whether Azure RBAC on a machine can decide in the place of app roles:
-// asking for access, what belongs to one's own requests, and deciding.
+// asking for access, what belongs to one's own requests, deciding, and looking at the
+// machine. Whoever serves the operation asks Azure which machines that is true of.
 func (o Operation) ByRBAC() bool {
 	switch o {
-	case RequestCreate, RequestReadOwn, RequestRevokeOwn, RequestExtendOwn, RequestDecide, BreakGlass, PolicyRead, MachineRead:
+	case RequestCreate, RequestReadOwn, RequestRevokeOwn, RequestExtendOwn, RequestDecide, BreakGlass, MachineRead:
 		return true
 	}
 	return false
@@ -111,6 +121,7 @@ func (c Caller) RolesFor(ops ...Operation) []string {
 	for _, op := range ops {
 		r := allowed[op]
 		switch {
+		case c.Guest && !r.guests:
 		case !c.Application:
 			out = append(out, r.people...)
 		case r.app == "" || c.App == r.app:

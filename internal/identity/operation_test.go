@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-var allRoles = []string{RoleRequest, RoleApprove, RoleAdmin, RoleAudit, RoleDecideWorkflow, RoleActionGroup}
+var allRoles = []string{RoleRequest, RoleApprove, RoleAdmin, RoleAudit, RoleDecideWorkflow, RoleActionGroup, RolePolicyWrite}
 
 // TestMay walks every operation, every role and every kind of caller.
 func TestMay(t *testing.T) {
@@ -15,6 +15,7 @@ func TestMay(t *testing.T) {
 		people, applications []string
 		only                 string // the only application
 	}{
+		// What guests may stands in TestGuests.
 		{"request.create", []string{"Jit.Request"}, []string{"Jit.Request"}, ""},
 		{"request.read.own", []string{"Jit.Request", "Jit.Approve", "Jit.Admin"}, []string{"Jit.Request"}, ""},
 		{"request.read.any", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
@@ -29,8 +30,8 @@ func TestMay(t *testing.T) {
 		{"lockdown", []string{"Jit.Approve", "Jit.Admin"}, nil, ""},
 		{"ledger.read", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
 		{"alert.report", nil, []string{"Jit.Decide.Workflow"}, ""},
-		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
-		{"policy.write", []string{"Jit.Admin"}, nil, ""},
+		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, []string{"Jit.Policy.Write"}, ""},
+		{"policy.write", []string{"Jit.Admin"}, []string{"Jit.Policy.Write"}, ""},
 		{"policy.approve", []string{"Jit.Admin"}, nil, ""},
 		{"machine.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
 		{"machine.report", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
@@ -70,6 +71,24 @@ func TestMay(t *testing.T) {
 		for _, op := range []Operation{"", "request.delete", "*", "REQUEST.CREATE"} {
 			if (Caller{Roles: allRoles, App: monitor, Application: application}).May(op) {
 				t.Errorf("somebody may do %q, which is no operation", op)
+			}
+		}
+	}
+}
+
+// TestGuests may do what concerns their own requests, whatever their tenant gave them.
+func TestGuests(t *testing.T) {
+	may := []Operation{"breakglass.open", "request.create", "request.extend.own", "request.read.own", "request.revoke.own", "subscription.own"}
+	for _, op := range Operations() {
+		for _, application := range []bool{false, true} {
+			who := Caller{Guest: true, Application: application, App: ActionGroupApp, Roles: allRoles}
+			forApplications := !slices.Contains([]Operation{"breakglass.open", "request.extend.own"}, op)
+			want := slices.Contains(may, op) && (!application || forApplications) && (application || op != "subscription.own")
+			if who.May(op) != want {
+				t.Errorf("a guest (application: %t) may %s: %t", application, op, !want)
+			}
+			if who.Roles = []string{RoleAdmin, RoleApprove, RoleAudit, RoleDecideWorkflow}; who.May(op) {
+				t.Errorf("a guest (application: %t) without the role to ask may %s", application, op)
 			}
 		}
 	}

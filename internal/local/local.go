@@ -46,7 +46,9 @@ var fixedPorts = map[string]int{ServiceBus: 5672, Tables: 10002, ARM: 7072, Entr
 // Ids of the demo tenant and of jitgate's app registration in it.
 const (
 	TenantID = "99999999-0000-4000-8000-000000000001"
-	Audience = "99999999-0000-4000-8000-000000000002"
+	// OtherTenantID issues tokens as well. The settings serve TenantID alone.
+	OtherTenantID = "88888888-0000-4000-8000-0000000000aa"
+	Audience      = "99999999-0000-4000-8000-000000000002"
 )
 
 // Options of a stack. The zero value is the demo stack without a host.
@@ -165,7 +167,7 @@ func (s *Stack) startTables(_ context.Context, l net.Listener) error {
 func (s *Stack) startEntra(_ context.Context, l net.Listener) error {
 	header := hex.EncodeToString(random(16))
 	var err error
-	if s.Entra, err = entra.New(entra.Options{TenantID: TenantID, Audience: Audience, IdentityHeader: header, Logger: s.options.Log}); err != nil {
+	if s.Entra, err = entra.New(entra.Options{TenantID: TenantID, OtherTenants: []string{OtherTenantID}, Audience: Audience, IdentityHeader: header, Logger: s.options.Log}); err != nil {
 		return err
 	}
 	base := s.serve(l, s.Entra)

@@ -102,6 +102,11 @@ func problemFor(ctx context.Context, log *slog.Logger, err error) (*api.Problem,
 		log.InfoContext(ctx, "call refused: token", "code", string(token.Code))
 		return problem(http.StatusUnauthorized, string(token.Code), token.Sentence),
 			http.Header{"Www-Authenticate": {"Bearer"}}
+	case errors.Is(err, access.ErrForbidden):
+		// The caller cannot mend that, but can tell who can.
+		log.ErrorContext(ctx, "call could not be served", "error", err)
+		return refused(access.Refusals{{Code: access.MachineUnreadable,
+			Sentence: "Azure does not let jitgate's identity do this; its operator has to assign that identity the custom role of docs/deploy.md on the machine's subscription or resource group, and finds the cause in the log."}}), nil
 	case errors.Is(err, access.ErrUnavailable), errors.Is(err, identity.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		log.ErrorContext(ctx, "call could not be served", "error", err)

@@ -40,7 +40,10 @@ type Config struct {
 	AlertKey string
 	// ByRBAC says that Azure RBAC decides who may ask and approve, machine by machine:
 	// then no app role is needed for either.
-	ByRBAC  bool
+	ByRBAC bool
+	// Ready is asked about every call whose caller is known: an error is the answer. nil =
+	// always ready.
+	Ready   func(context.Context) error
 	Version string
 	Log     *slog.Logger
 }
@@ -134,6 +137,12 @@ func identify(c Config, next http.Handler) http.Handler {
 				return
 			}
 		}
+		if c.Ready != nil {
+			if err := c.Ready(r.Context()); err != nil {
+				Fail(w, r, c.Log, err)
+				return
+			}
+		}
 		info := callInfo{caller: caller, byRBAC: c.ByRBAC, address: clientAddress(r), base: baseURL(r)}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, info)))
 	})
@@ -187,9 +196,8 @@ func Actor(ctx context.Context) access.Actor {
 }
 
 // May tells whether the caller is allowed an operation. Where Azure RBAC decides, who
-// asks and approves is found out machine by machine, and a person needs no app role. That
-// is not for guests: Azure's roles here say nothing about them, and anybody of their
-// tenant would get to read policies and machines.
+// asks, approves and looks is found out machine by machine, and a person needs no app role.
+// That is not for guests: Azure's roles here say nothing about them.
 func May(ctx context.Context, op identity.Operation) bool {
 	i := info(ctx)
 	return i.caller.May(op) || i.byRBAC && op.ByRBAC() && !i.caller.Application && !i.caller.Guest && i.caller.Object != ""
@@ -198,6 +206,14 @@ func May(ctx context.Context, op identity.Operation) bool {
 // Require refuses callers whose roles do not allow the operation.
 func Require(ctx context.Context, op identity.Operation) error {
 	if May(ctx, op) {
+		return nil
+	}
+	return roleMissing(Caller(ctx), op)
+}
+
+// RequireRole is Require for what Azure RBAC cannot stand in for.
+func RequireRole(ctx context.Context, op identity.Operation) error {
+	if Caller(ctx).May(op) {
 		return nil
 	}
 	return roleMissing(Caller(ctx), op)

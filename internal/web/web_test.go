@@ -60,7 +60,7 @@ func TestNoCauseReachesTheCaller(t *testing.T) {
 		{fmt.Errorf("%w: %s", identity.ErrUnavailable, secret), 503, api.Unavailable},
 		{fmt.Errorf("%s: %w", secret, context.DeadlineExceeded), 503, api.Unavailable},
 		{fmt.Errorf("%s: %w", secret, access.ErrNotFound), 500, api.Internal}, // only the operation knows what was looked for
-		{fmt.Errorf("%s: %w", secret, access.ErrForbidden), 500, api.Internal},
+		{fmt.Errorf("%s: %w", secret, access.ErrForbidden), 502, "machine_unreadable"},
 		{fmt.Errorf("%s: %w", secret, access.Refusals{{Code: access.MachineUnreadable, Sentence: "Azure says no."}}), 502, "machine_unreadable"},
 		{fmt.Errorf("%s: %w", secret, access.Refusals{{Code: access.RequestEnded, Sentence: "It has ended."}}), 409, "request_ended"},
 	} {
@@ -85,7 +85,7 @@ func TestNoCauseReachesTheCaller(t *testing.T) {
 }
 
 // TestAzureRBACIsNotForGuests: it stands in for the roles of people of the own tenant.
-// Anybody of another one could read policies and machines otherwise.
+// Azure knows nothing of anybody of another one.
 func TestAzureRBACIsNotForGuests(t *testing.T) {
 	const object = "a11ce000-0000-4000-8000-000000000001"
 	for _, c := range []struct {
@@ -99,8 +99,32 @@ func TestAzureRBACIsNotForGuests(t *testing.T) {
 		{identity.Caller{}, false},
 	} {
 		ctx := context.WithValue(t.Context(), contextKey{}, callInfo{caller: c.who, byRBAC: true})
-		if got := May(ctx, identity.MachineRead); got != c.want {
-			t.Errorf("%+v may read machines: %t", c.who, got)
+		if got := May(ctx, identity.RequestCreate); got != c.want {
+			t.Errorf("%+v may ask: %t", c.who, got)
+		}
+	}
+}
+
+// TestWhoIsKnownBeforeTheStoreIs: whoever has no token has no part in what it costs to find
+// out whether the store can be reached.
+func TestWhoIsKnownBeforeTheStoreIs(t *testing.T) {
+	for _, c := range []struct {
+		verifier verifier
+		status   int
+		asked    int
+	}{
+		{verifier{&identity.Error{Code: identity.TokenMissing}}, http.StatusUnauthorized, 0},
+		{verifier{}, http.StatusServiceUnavailable, 1},
+	} {
+		asked := 0
+		mux, _ := New(Config{Verifier: c.verifier, Log: slog.New(slog.DiscardHandler), Ready: func(context.Context) error {
+			asked++
+			return access.ErrUnavailable
+		}})
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", "/api/requests", nil))
+		if w.Code != c.status || asked != c.asked {
+			t.Errorf("%d, asked %d times; want %d and %d", w.Code, asked, c.status, c.asked)
 		}
 	}
 }
