@@ -50,6 +50,7 @@ func TestExitCodes(t *testing.T) {
 		{"not signed in", func(d *desk) { d.without("JITGATE_TOKEN") }, request, exitNotAllowed, []string{"jitgate login --as NAME", "JITGATE_TOKEN", "JITGATE_AUDIENCE"}},
 		{"token refused", func(d *desk) { d.env["JITGATE_TOKEN"] = "wrong" }, request, exitNotAllowed, []string{"jitgate login --as NAME", "token_signature"}},
 		{"role missing", func(d *desk) { d.stdin = "scope: x\n" }, []string{"policy", "apply", "-f", "-"}, exitNotAllowed, []string{"role_missing"}},
+		{"names are not for guests", fail(403, "role_missing"), []string{"request", "--vm", "web-1", "--port", "22"}, exitNotAllowed, []string{"full id: /subscriptions/…/virtualMachines/web-1", "role_missing"}},
 		{"unknown machine", nil, []string{"request", "--vm", "web-9", "--port", "22"}, exitNotFound, []string{`"web-9"`, "jitgate machines"}},
 		{"unknown request", nil, []string{"show", "nothing"}, exitNotFound, []string{"jitgate list --mine"}},
 		{"unknown scope", nil, []string{"policy", "show", subscription}, exitNotFound, []string{"jitgate policy list"}},

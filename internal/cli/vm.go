@@ -28,7 +28,11 @@ func machineID(ctx context.Context, jit *client.Client, text string) (string, er
 	}
 	found, err := jit.Machines(ctx, client.MachineFilter{Name: text})
 	if err != nil {
-		return "", err
+		f := explain(err)
+		if f.code == "role_missing" {
+			f = f.hinting("who may not look machines up by name gives the full id: /subscriptions/…/virtualMachines/" + text)
+		}
+		return "", f
 	}
 	switch len(found) {
 	case 0:
