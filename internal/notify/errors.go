@@ -3,26 +3,25 @@ package notify
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Every error of Send wraps exactly one of these.
 var (
-	// ErrRetry: the same call may succeed later. The receiver answered 408, 429 or
-	// 5xx, or none was reached.
+	// ErrRetry: the same call may succeed later, once the receiver can be reached again
+	// or its operator has put right why it does not take calls.
 	ErrRetry = errors.New("the same call may succeed later")
-	// ErrGone: repeating cannot help. The receiver answered another status that is
-	// no success, or the call was refused here and never made (Status 0).
+	// ErrGone: repeating cannot help. The receiver refused this very message, nobody
+	// waits for a callback any more, or the call was refused here and never made
+	// (Status 0).
 	ErrGone = errors.New("repeating the call cannot help")
 )
 
 // Error is what Send and Check return. It names the kind and the host, never the
 // URL, a secret, or anything that the receiver sent: its text may be logged.
 type Error struct {
-	Kind       Kind          // "" if the target's is not known
-	Host       string        // "" if the URL has none that can be shown
-	Status     int           // HTTP status, 0 if there was no answer
-	RetryAfter time.Duration // what the receiver asked for, at most an hour; 0 if it did not
+	Kind   Kind   // "" if the target's is not known
+	Host   string // "" if the URL has none that can be shown
+	Status int    // HTTP status, 0 if there was no answer
 
 	verdict error // ErrRetry or ErrGone
 	reason  string

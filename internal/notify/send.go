@@ -10,13 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
 const (
 	callTimeout   = 20 * time.Second // for all of a call; a workflow answers 202 at once
-	longestPause  = time.Hour        // a receiver cannot park a notice for days
 	maxBody       = 256 << 10        // bytes we send
 	maxAnswer     = 4 << 10          // bytes we read, and throw away
 	maxAnswerHead = 32 << 10         // bytes
@@ -153,28 +151,42 @@ func (s *Sender) Send(ctx context.Context, t Target, n Notice) error {
 	// decided already, so nothing that happens here matters.
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
 	_ = response.Body.Close()
-	return t.judge(response, s.now())
+	return t.judge(response.StatusCode)
 }
 
 // judge turns a status into the outcome. Only the number is used: the text beside
 // it is the receiver's.
-func (t Target) judge(response *http.Response, now time.Time) error {
-	status := response.StatusCode
-	e := t.failure(ErrGone, "")
-	e.Status = status
-	answered := fmt.Sprintf("answered %d %s", status, http.StatusText(status))
-	switch {
-	case status >= 200 && status < 300:
+func (t Target) judge(status int) error {
+	if status >= 200 && status < 300 {
 		return nil
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
-		e.verdict, e.reason = ErrRetry, answered
-		e.RetryAfter = pause(response.Header.Get("Retry-After"), now)
+	}
+	e := t.failure(ErrRetry, fmt.Sprintf("answered %d %s", status, http.StatusText(status)))
+	e.Status = status
+	if t.Kind.final(status) {
+		e.verdict = ErrGone
+	}
+	switch {
 	case status >= 300 && status < 400:
-		e.reason = answered + "; redirects are not followed, configure the final URL"
-	default:
-		e.reason = answered + "; check that it still exists and that its URL is current"
+		e.reason += "; redirects are not followed, configure the final URL"
+	case status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
+		e.reason += "; check that it still exists, that its URL is current and that it lets jitgate in"
 	}
 	return e
+}
+
+// final reports whether the same call would be answered in the same way for ever.
+// Of a channel only what is wrong with the message is: a workflow that is switched
+// off, a role that is missing or a URL that has changed is put right by its
+// operator, and then wants to be told. Of a run that waits, all that is neither
+// trouble nor haste: nobody can make it wait again.
+func (k Kind) final(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	}
+	return k == LogicAppCallback && status < 500
 }
 
 // unanswered says why there is no answer. The text of err is left out: it may hold
@@ -212,15 +224,4 @@ func (t Target) failure(verdict error, why string) *Error {
 		e.Kind = "" // where the fields of a target were mixed up, it is the URL
 	}
 	return e
-}
-
-// pause reads Retry-After: seconds or a date (RFC 9110 section 10.2.3).
-func pause(text string, now time.Time) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		d = at.Sub(now)
-	}
-	return min(max(d, 0), longestPause)
 }
