@@ -106,7 +106,7 @@ func (m *Messenger) Seal(request, url string) (id, sealed string, err error) {
 		return "", "", refuse("Workflows cannot wait for requests here: the operator has set no JITGATE_CALLBACK_KEYS. Poll Location instead.")
 	}
 	if err := m.sender.Check(notify.Target{Kind: notify.LogicAppCallback, URL: url}); err != nil {
-		return "", "", refuse("The callback URL is not one that may be called; send @listCallbackUrl() of a Logic App. Other hosts have to be allowed by the operator (JITGATE_NOTIFY_HOSTS).")
+		return "", "", refuse("The callback URL is not one that may be called; send @listCallbackUrl() of a Logic App. The operator has to list other hosts (JITGATE_CALLBACK_HOSTS).")
 	}
 	// The request is part of what is sealed: moved to another, it opens nothing.
 	return m.keys.Hash(url), m.keys.Seal(url, request), nil

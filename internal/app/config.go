@@ -54,9 +54,9 @@ type Config struct {
 	SecondAdmin bool `env:"JITGATE_POLICY_SECOND_ADMIN"`
 
 	Channels         Channels `env:"JITGATE_CHANNELS"`
-	NotifyHosts      []string `env:"JITGATE_NOTIFY_HOSTS"`
 	NotifyLoopback   bool     `env:"JITGATE_NOTIFY_LOOPBACK"`
 	CallbackKeys     []string `env:"JITGATE_CALLBACK_KEYS"`
+	CallbackHosts    []string `env:"JITGATE_CALLBACK_HOSTS"`
 	WorkflowAudience string   `env:"JITGATE_WORKFLOW_AUDIENCE"`
 	RequestLink      string   `env:"JITGATE_REQUEST_LINK"`
 

@@ -12,7 +12,7 @@ import (
 
 // messenger builds what reaches people and workflows outside.
 func (c *Config) messenger(token func(context.Context) (string, error), now func() time.Time) (*notify.Messenger, error) {
-	o := sending.Options{Hosts: c.NotifyHosts, Loopback: c.NotifyLoopback, Now: now}
+	o := sending.Options{CallbackHosts: c.CallbackHosts, Loopback: c.NotifyLoopback, Now: now}
 	if c.WorkflowAudience != "" {
 		o.Token = token
 	}
@@ -23,7 +23,7 @@ func (c *Config) messenger(token func(context.Context) (string, error), now func
 		keys, keysErr = sending.NewKeys(c.CallbackKeys...)
 	}
 	if hostsErr != nil || keysErr != nil {
-		return nil, errors.Join(named("JITGATE_NOTIFY_HOSTS", hostsErr), named("JITGATE_CALLBACK_KEYS", keysErr))
+		return nil, errors.Join(named("JITGATE_CALLBACK_HOSTS", hostsErr), named("JITGATE_CALLBACK_KEYS", keysErr))
 	}
 	m, err := notify.NewMessenger(sender, keys, c.Channels, c.RequestLink)
 	return m, named("JITGATE_CHANNELS", err)

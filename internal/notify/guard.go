@@ -1,20 +1,21 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// DefaultHosts may always be called: Logic Apps and Power Automate, which also
-// serve the Workflows webhooks of Teams, and Slack.
-var DefaultHosts = []string{"*.logic.azure.com", "*.environment.api.powerplatform.com", "hooks.slack.com"}
+// CallbackHosts is where callbacks may always go: Logic Apps and Power Automate.
+var CallbackHosts = []string{"*.logic.azure.com", "*.environment.api.powerplatform.com"}
 
 const (
 	maxURL       = 4096 // bytes; Azure's callback URLs have about 500
@@ -32,17 +33,17 @@ var errUnresolved = errors.New("its name could not be resolved; repeat, and if t
 
 // guard decides where calls may go. It is asked twice: for the URL when a call is
 // prepared, and for the address when the connection is made. The first alone
-// would trust whoever runs the DNS of an allowed host.
+// would trust whoever runs the DNS of a host.
 type guard struct {
-	hosts    []host
-	loopback bool
-	resolver interface {
+	callbacks []host
+	loopback  bool
+	resolver  interface {
 		LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 	}
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// host is one entry of the list of allowed hosts.
+// host is one entry of the list of hosts for callbacks.
 type host struct {
 	name string // without the wildcard
 	wild bool   // any name below it, but not the name itself
@@ -56,15 +57,13 @@ func parseHost(entry string) (host, error) {
 	if hasPort {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return host{}, fmt.Errorf("allowed host %q: the port is not one", entry)
+			return host{}, fmt.Errorf("host %q: the port is not one", entry)
 		}
 		h.port = strconv.FormatUint(n, 10)
 	}
 	h.name, h.wild = strings.CutPrefix(name, "*.")
-	_, err := netip.ParseAddr(h.name)
-	if err == nil || !hostname(h.name) || !strings.Contains(h.name, ".") {
-		// "*.com" would allow nearly everything, an address has no certificate.
-		return host{}, fmt.Errorf("allowed host %q: need a name such as hooks.example.com, *.example.com or hooks.example.com:8443", entry)
+	if !qualified(h.name) { // "*.com" would allow nearly everything
+		return host{}, fmt.Errorf("host %q: need a name such as hooks.example.com, *.example.com or hooks.example.com:8443", entry)
 	}
 	return h, nil
 }
@@ -90,32 +89,29 @@ func (g *guard) check(text string) (*url.URL, error) {
 		return nil, refusal("the URL holds a user name or a password, which is not supported")
 	}
 	name, port := strings.ToLower(u.Hostname()), u.Port()
-	// On the local stack the other end is a program on this machine.
-	local := g.loopback && isLoopback(name)
-	if u.Scheme != "https" && !(local && u.Scheme == "http") {
+	if u.Scheme != "https" && !(g.local(name) && u.Scheme == "http") {
 		return nil, refusal("only https is allowed")
 	}
-	if !local && !g.allowed(name, port) {
-		return nil, refusal("its host and port are not on the list of allowed hosts")
+	if !g.local(name) && !qualified(name) {
+		return nil, refusal("its host is not a name such as hooks.example.com")
 	}
 	host := strings.TrimSuffix(net.JoinHostPort(name, port), ":")
 	return &url.URL{Scheme: u.Scheme, Host: host, Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}, nil
 }
 
-func (g *guard) allowed(name, port string) bool {
-	if !hostname(name) {
-		return false
+// listed refuses a URL that was checked unless its host and port are on the list. A
+// channel's URL is the operator's own word and needs no list; a callback's comes from
+// whoever asks for access, and could name any service that trusts its network.
+func (g *guard) listed(u *url.URL) error {
+	name, port := u.Hostname(), cmp.Or(u.Port(), "443")
+	if g.local(name) || slices.ContainsFunc(g.callbacks, func(h host) bool { return h.allows(name, port) }) {
+		return nil
 	}
-	if port == "" {
-		port = "443"
-	}
-	for _, h := range g.hosts {
-		if h.allows(name, port) {
-			return true
-		}
-	}
-	return false
+	return refusal("its host and port are not on the list of hosts for callbacks")
 }
+
+// local reports whether the other end is a program on this machine, and may be.
+func (g *guard) local(name string) bool { return g.loopback && isLoopback(name) }
 
 // connect is the transport's DialContext. It resolves the name itself and
 // connects to an address that it has judged, so that a second answer of the DNS
@@ -146,7 +142,7 @@ func (g *guard) dialOne(ctx context.Context, network string, a netip.Addr, port 
 
 // resolve returns the addresses to try, at least one, each of them judged.
 func (g *guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
-	if g.loopback && isLoopback(name) {
+	if g.local(name) {
 		if name == "localhost" {
 			name = "127.0.0.1"
 		}
@@ -171,9 +167,16 @@ func (g *guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 }
 
 // isLoopback takes the plain forms only. What else a resolver may understand as a
-// loopback address ("127.1", "0x7f000001") is on no list and therefore refused.
+// loopback address ("127.1", "0x7f000001") is looked up as a name.
 func isLoopback(name string) bool {
 	return name == "localhost" || name == "127.0.0.1" || name == "::1"
+}
+
+// qualified reports whether a name is one of the DNS with a domain in it. An address
+// has no certificate, and a bare word is a machine of the network we run in.
+func qualified(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err != nil && hostname(name) && strings.Contains(name, ".")
 }
 
 // hostname reports whether the name consists of labels of a–z, 0–9 and hyphens.

@@ -13,7 +13,7 @@ import (
 )
 
 func TestHosts(t *testing.T) {
-	strict, err := New(Options{Hosts: []string{"Hooks.Example.com", "*.example.net", "relay.example.com:8443"}})
+	strict, err := New(Options{CallbackHosts: []string{"Hooks.Example.com", "*.example.net", "relay.example.com:8443"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,26 +21,28 @@ func TestHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const everywhere, localOnly, nowhere = "everywhere", "local only", "nowhere"
+	// Where a URL is taken: of channels and callbacks, of channels only, of both on the
+	// local stack only, or not at all.
+	const everywhere, channels, localOnly, nowhere = "everywhere", "channels", "local only", "nowhere"
 	for text, where := range map[string]string{
 		"https://prod-03.westus.logic.azure.com:443/workflows/1/triggers/manual/paths/invoke?api-version=1&sp=x&sv=1.0&sig=s3cr3t": everywhere,
 		"https://default0a.1b.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/1?sig=s3cr3t":       everywhere,
-		"https://hooks.slack.com/services/T/B/s3cr3t":                  everywhere,
-		"HTTPS://HOOKS.SLACK.COM/services/T/B/s3cr3t":                  everywhere,
+		"https://hooks.slack.com/services/T/B/s3cr3t":                  channels,
+		"HTTPS://HOOKS.SLACK.COM/services/T/B/s3cr3t":                  channels,
 		"http://hooks.slack.com/s3cr3t":                                nowhere,
-		"https://hooks.slack.com:8443/s3cr3t":                          nowhere,
-		"https://hooks.slack.com:/s3cr3t":                              everywhere,
-		"https://hooks.slack.com:0443/s3cr3t":                          nowhere,
+		"https://hooks.slack.com:8443/s3cr3t":                          channels,
+		"https://hooks.slack.com:/s3cr3t":                              channels,
+		"https://hooks.slack.com:0443/s3cr3t":                          channels,
 		"https://hooks.slack.com./s3cr3t":                              nowhere,
-		"https://hooks.slack.com.evil.net/s3cr3t":                      nowhere,
-		"https://evilhooks.slack.com/s3cr3t":                           nowhere,
-		"https://evil.net/hooks.slack.com":                             nowhere,
-		"https://evil.net#@hooks.slack.com/s3cr3t":                     nowhere,
+		"https://hooks.slack.com.evil.net/s3cr3t":                      channels,
+		"https://evilhooks.slack.com/s3cr3t":                           channels,
+		"https://evil.net/hooks.slack.com":                             channels,
+		"https://evil.net#@hooks.slack.com/s3cr3t":                     channels,
 		"https://evil.net\\@hooks.slack.com/":                          nowhere,
 		"https://s3cr3t@hooks.slack.com/":                              nowhere,
 		"https://hooks.slack.com@evil.net/s3cr3t":                      nowhere,
-		"https://logic.azure.com/s3cr3t":                               nowhere,
-		"https://evillogic.azure.com/s3cr3t":                           nowhere,
+		"https://logic.azure.com/s3cr3t":                               channels,
+		"https://evillogic.azure.com/s3cr3t":                           channels,
 		"https://.logic.azure.com/s3cr3t":                              nowhere,
 		"https://a..logic.azure.com/s3cr3t":                            nowhere,
 		"https://a_b.logic.azure.com/s3cr3t":                           nowhere,
@@ -77,13 +79,16 @@ func TestHosts(t *testing.T) {
 		"http://10.0.0.1/s3cr3t":                                       nowhere,
 		"ftp://localhost/s3cr3t":                                       nowhere,
 	} {
-		for s, want := range map[*Sender]bool{strict: where == everywhere, local: where != nowhere} {
-			err := s.Check(Target{Kind: Slack, URL: text})
-			if (err == nil) != want {
-				t.Errorf("%s (loopback %v): %v", text, s == local, err)
-			}
-			if err != nil {
-				fails(t, err, ErrGone, "notify slack")
+		for s, local := range map[*Sender]bool{strict: false, local: true} {
+			for kind, listed := range map[Kind]bool{Slack: false, LogicAppCallback: true} {
+				want := where == everywhere || where == channels && !listed || where == localOnly && local
+				err := s.Check(Target{Kind: kind, URL: text})
+				if (err == nil) != want {
+					t.Errorf("%s of a %s (local %v): %v", text, kind, local, err)
+				}
+				if err != nil {
+					fails(t, err, ErrGone, "notify "+string(kind))
+				}
 			}
 		}
 	}
@@ -96,21 +101,24 @@ func TestHosts(t *testing.T) {
 		"https://relay.example.com:8443": true,
 		"https://relay.example.com":      false,
 		"https://relay.example.com:443":  false,
+		"https://a.logic.azure.com:443":  true,
+		"https://a.logic.azure.com:0443": false,
+		"https://a.logic.azure.com:8443": false,
 	} {
-		if err := strict.Check(Target{Kind: Slack, URL: text}); (err == nil) != want {
+		if err := strict.Check(Target{Kind: LogicAppCallback, URL: text}); (err == nil) != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
 
-func TestAllowedHostsMustBeNames(t *testing.T) {
+func TestListedHostsMustBeNames(t *testing.T) {
 	for _, entry := range []string{"", "*", "*.", "*.com", "com", "https://example.com", "a.*.example.com", "**.example.com", "example.com.", "example..com",
 		"20.30.40.50", "*.20.30.40.50", "[::1]", "::1", "example.com:", "example.com:0", "example.com:65536", "example.com:https", "exämple.com", "example.com/path", " example.com"} {
-		if _, err := New(Options{Hosts: []string{entry}}); err == nil {
+		if _, err := New(Options{CallbackHosts: []string{entry}}); err == nil {
 			t.Errorf("%q is allowed as a host", entry)
 		}
 	}
-	_, err := New(Options{Hosts: []string{"*", "good.example.com", "com"}})
+	_, err := New(Options{CallbackHosts: []string{"*", "good.example.com", "com"}})
 	if err == nil || !strings.Contains(err.Error(), `"*"`) || !strings.Contains(err.Error(), `"com"`) {
 		t.Errorf("not all faults at once: %v", err)
 	}
@@ -253,8 +261,8 @@ func TestLoopbackNeedsTheOption(t *testing.T) {
 	}
 }
 
-// FuzzURL: whatever is accepted leads to an allowed host, and nothing but a host
-// of what is refused is told.
+// FuzzURL: whatever is accepted of a callback leads to a listed host, and nothing but
+// a host of what is refused is told.
 func FuzzURL(f *testing.F) {
 	for _, text := range []string{secretURL, "https://hooks.slack.com", "https://a.logic.azure.com:443/x?y#z", "http://127.0.0.1:1/", "https://u:p@hooks.slack.com",
 		"https://hooKs.slack.com", "https://hooks。slack。com", "https://hooks.slack.com\\.evil", "https://[::1]:443", "https://[::ffff:1.2.3.4%25x]/", "https://%68ooks.slack.com/", "//", "https:", "\x00"} {
@@ -266,7 +274,7 @@ func FuzzURL(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		text += "?sig=" + marker
-		to := Target{Kind: Slack, URL: text}
+		to := Target{Kind: LogicAppCallback, URL: text}
 		u, err := s.check(to)
 		if err != nil {
 			var e *Error
@@ -290,7 +298,7 @@ func FuzzURL(f *testing.F) {
 		}
 		name := request.URL.Hostname()
 		if request.URL.Scheme != "https" || request.URL.User != nil || request.URL.Port() != "" && request.URL.Port() != "443" ||
-			name != "hooks.slack.com" && !strings.HasSuffix(name, ".logic.azure.com") && !strings.HasSuffix(name, ".environment.api.powerplatform.com") {
+			!strings.HasSuffix(name, ".logic.azure.com") && !strings.HasSuffix(name, ".environment.api.powerplatform.com") {
 			t.Errorf("%q was accepted as %q", text, u)
 		}
 	})

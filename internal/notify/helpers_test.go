@@ -77,7 +77,7 @@ func newWorld(t *testing.T, answer http.HandlerFunc) *world {
 	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
 	var err error
-	w.Sender, err = New(Options{Hosts: []string{"hooks.example.com"}, Now: w.clock.Now})
+	w.Sender, err = New(Options{CallbackHosts: []string{"hooks.example.com"}, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,8 @@
 // URLs of these services let whoever holds them act, so they are treated as
 // passwords.
 //
-// It refuses every address that is not allowed by name or not public, follows no
-// redirect, and tells nobody a URL, a secret or what the receiver answered. It
+// It refuses every address that is not public, and of callbacks every host that is
+// not listed, follows no redirect, and tells nobody a URL, a secret or what the receiver answered. It
 // stores nothing and repeats nothing: callers deliver from a queue, and the errors
 // of Send say whether a repeat can help.
 package notify

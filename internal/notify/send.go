@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -22,10 +23,10 @@ const (
 
 // Options say where a Sender may call, and how.
 type Options struct {
-	// Hosts may be called beside DefaultHosts: "hooks.example.com",
-	// "*.example.com" (any name below, not the name itself), either with
-	// ":port" in place of 443.
-	Hosts []string
+	// CallbackHosts is where callbacks may go beside [CallbackHosts]:
+	// "flows.example.com", "*.example.com" (any name below, not the name itself),
+	// either with ":port" in place of 443.
+	CallbackHosts []string
 	// Loopback also allows http and https to localhost, 127.0.0.1 and ::1, on any
 	// port. For the local stack; elsewhere it opens what listens on this machine.
 	Loopback bool
@@ -50,12 +51,10 @@ type Sender struct {
 func New(o Options) (*Sender, error) {
 	g := &guard{loopback: o.Loopback, resolver: net.DefaultResolver, dial: (&net.Dialer{}).DialContext}
 	var faults []error
-	for _, list := range [][]string{DefaultHosts, o.Hosts} {
-		for _, entry := range list {
-			h, err := parseHost(entry)
-			faults = append(faults, err)
-			g.hosts = append(g.hosts, h)
-		}
+	for _, entry := range slices.Concat(CallbackHosts, o.CallbackHosts) {
+		h, err := parseHost(entry)
+		faults = append(faults, err)
+		g.callbacks = append(g.callbacks, h)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -93,6 +92,9 @@ func (s *Sender) check(t Target) (*url.URL, error) {
 		return nil, t.refused(fmt.Sprintf("it needs a secret of at least %d bytes to sign with", minSecret))
 	}
 	u, err := s.guard.check(t.URL)
+	if err == nil && t.Kind == LogicAppCallback {
+		err = s.guard.listed(u)
+	}
 	if err != nil {
 		return nil, t.refused(err.Error())
 	}

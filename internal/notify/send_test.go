@@ -110,7 +110,7 @@ func TestNoAnswer(t *testing.T) {
 		"has no addresses": {change: func(w *world) { w.answers = [][]string{{}} }, reason: "could not be resolved"},
 		"is not trusted":   {change: func(w *world) { w.transport.TLSClientConfig.RootCAs = x509.NewCertPool() }, reason: "certificate"},
 		"is another": {change: func(w *world) {
-			w.guard.hosts = append(w.guard.hosts, host{name: "hooks.example.org", port: "443"})
+			w.guard.callbacks = append(w.guard.callbacks, host{name: "hooks.example.org", port: "443"})
 		}, reason: "certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +223,8 @@ func TestRefusedBeforeAnyCall(t *testing.T) {
 		"mixed up":        {Target{Kind: secretURL, URL: "slack"}, ok, "unknown kind"},
 		"no secret":       {Target{Kind: Webhook, URL: secretURL}, ok, "secret of at least 16 bytes"},
 		"a short secret":  {Target{Kind: Webhook, URL: secretURL, Secret: []byte(marker)}, ok, "secret of at least 16 bytes"},
-		"another host":    {Target{Kind: Teams, URL: "https://example.net/s3cr3t"}, ok, "list of allowed hosts"},
+		"another host":    {Target{Kind: LogicAppCallback, URL: "https://example.net/s3cr3t"}, ok, "list of hosts for callbacks"},
+		"an address":      {Target{Kind: Teams, URL: "https://20.30.40.50/s3cr3t"}, ok, "is not a name"},
 		"no id":           {target(Teams), with(func(n *Notice) { n.ID = "" }), "id"},
 		"an odd id":       {target(Webhook), with(func(n *Notice) { n.ID = "s3cr3t.x" }), "id"},
 		"a long id":       {target(Teams), with(func(n *Notice) { n.ID = strings.Repeat("x", 129) }), "id"},

@@ -66,7 +66,7 @@ func TestSlowReceiversAreLeft(t *testing.T) {
 
 func TestAddressesThatDoNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Options{Hosts: []string{"hooks.example.com"}})
+		s, err := New(Options{CallbackHosts: []string{"hooks.example.com"}})
 		if err != nil {
 			t.Fatal(err)
 		}
