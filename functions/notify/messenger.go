@@ -14,7 +14,7 @@ import (
 	"jitgate/internal/notify"
 )
 
-// Messenger implements access.Messenger.
+// Messenger implements access.Messenger. Nothing of it changes after NewMessenger.
 type Messenger struct {
 	sender   *notify.Sender
 	keys     *notify.Keys // nil = no workflow may wait for a request

@@ -65,7 +65,7 @@ func (s *Service) callBack(ctx context.Context, r *Request) (answered map[string
 			answered[c.ID] = "The workflow was told: " + string(result) + "."
 		case errors.Is(err, ErrUnavailable) && age < Staleness:
 			s.Log.WarnContext(ctx, "a workflow cannot be reached; it will be tried again", "request", r.ID, "error", err)
-			again = max(again, age, shortestPause)
+			again = earliest(again, pause(age))
 		default:
 			answered[c.ID] = "The workflow could not be told: " + err.Error()
 		}

@@ -16,8 +16,9 @@ type Notice struct {
 	Request *Request // nil for what concerns the whole installation
 }
 
-// Messenger reaches channels outside. Its errors: ErrUnavailable, when trying again
-// later may work; anything else means that it cannot.
+// Messenger reaches channels outside. It may be used by several goroutines: channels
+// are told side by side. Its errors: ErrUnavailable, when trying again later may work;
+// anything else means that it cannot.
 type Messenger interface {
 	// Channels names those that are configured for an event of this kind.
 	Channels(kind audit.Kind) []string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"jitgate/internal/audit"
@@ -22,6 +23,11 @@ const (
 	shortestPause = 15 * time.Second
 	longestPause  = 15 * time.Minute
 )
+
+// passTime is after how long a channel is left for another message to go on with. A
+// call may take 20 seconds and a backlog hundreds of calls; how far they got is only
+// noted at the end, which has to come long before the host ends the function.
+const passTime = time.Minute
 
 // Tell sends the notices that a request, or the ledger when request is empty, has
 // given rise to and no channel was told of yet, and answers workflows that wait for
@@ -50,13 +56,13 @@ func (s *Service) Tell(ctx context.Context, request string) error {
 			return fmt.Errorf("note what was told of request %s: %w", request, err)
 		}
 	}
-	answered, pause := s.callBack(ctx, &r)
+	answered, then := s.callBack(ctx, &r)
 	if len(failed)+len(answered) > 0 {
 		if err := s.noteTold(ctx, request, failed, answered); err != nil {
 			return err
 		}
 	}
-	return s.tellAgain(ctx, request, earliest(again, pause))
+	return s.tellAgain(ctx, request, earliest(again, then))
 }
 
 func (s *Service) tellLedger(ctx context.Context) error {
@@ -87,39 +93,80 @@ func (s *Service) tellLedger(ctx context.Context) error {
 	return s.tellAgain(ctx, "", again)
 }
 
-// tellAll goes through the events that each channel was not told of, in order, and
-// returns how far each got, what cannot be delivered at all, and how old the oldest
-// event is that has to be tried again (zero if none has).
+// progress is what a pass over the events came to for one channel.
+type progress struct {
+	told  int           // up to which event
+	lost  string        // why it was not told of an event, and never will be
+	again time.Duration // after which pause to go on; zero = nothing is left, or the sweep has it tried again
+}
+
+// tellAll has every channel told of what it was not told of, side by side, so that one
+// that is slow keeps none waiting. It returns how far each got, what cannot be
+// delivered at all, and after which pause to go on (zero if there is none to wait for).
 func (s *Service) tellAll(ctx context.Context, before map[string]int, events []audit.Event, r *Request) (told map[string]int, failed map[string]string, again time.Duration) {
 	told, failed = map[string]int{}, map[string]string{}
-	now := s.now()
+	channels := s.Messages.Channels("")
 	for channel, upTo := range before { // one that is not configured any more is owed nothing
-		if last := len(events) - 1; last >= 0 && upTo < events[last].Sequence && !slices.Contains(s.Messages.Channels(""), channel) {
+		if last := len(events) - 1; last >= 0 && upTo < events[last].Sequence && !slices.Contains(channels, channel) {
 			told[channel] = events[last].Sequence
 		}
 	}
-	for _, channel := range s.Messages.Channels("") {
-		for i, e := range events {
-			if e.Sequence <= before[channel] {
-				continue
-			}
-			// One notice speaks for all targets that came to the same at the same moment.
-			repeat := r != nil && i > 0 && events[i-1].Kind == e.Kind && events[i-1].At.Equal(e.At)
-			if age := now.Sub(e.At); !repeat && age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
-				err := s.Messages.Tell(ctx, channel, notice(e, r))
-				if errors.Is(err, ErrUnavailable) {
-					s.Log.WarnContext(ctx, "a channel cannot be reached; it will be tried again", "channel", channel, "error", err)
-					again = max(again, age, shortestPause)
-					break
-				}
-				if err != nil {
-					failed[channel] = err.Error()
-				}
-			}
-			told[channel] = e.Sequence
+	all := make([]progress, len(channels))
+	var group sync.WaitGroup
+	for i, channel := range channels {
+		group.Go(func() { all[i] = s.tellChannel(ctx, channel, before[channel], events, r) })
+	}
+	group.Wait()
+	for i, channel := range channels {
+		if all[i].told > before[channel] {
+			told[channel] = all[i].told
 		}
+		if all[i].lost != "" {
+			failed[channel] = all[i].lost
+		}
+		again = earliest(again, all[i].again)
 	}
 	return told, failed, again
+}
+
+// tellChannel goes through the events that one channel was not told of, in order.
+func (s *Service) tellChannel(ctx context.Context, channel string, upTo int, events []audit.Event, r *Request) progress {
+	p := progress{told: upTo}
+	start, accepted := s.now(), false
+	for i, e := range events {
+		if e.Sequence <= upTo {
+			continue
+		}
+		// One notice speaks for all targets that came to the same at the same moment.
+		repeat := r != nil && i > 0 && events[i-1].Kind == e.Kind && events[i-1].At.Equal(e.At)
+		if age := start.Sub(e.At); !repeat && age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
+			if s.now().Sub(start) >= passTime {
+				p.again = shortestPause
+				return p
+			}
+			err := s.Messages.Tell(ctx, channel, notice(e, r))
+			if errors.Is(err, ErrUnavailable) {
+				s.Log.WarnContext(ctx, "a channel cannot be reached; it will be tried again", "channel", channel, "error", err)
+				if p.again = pause(age); accepted { // it works, and only asks for patience
+					p.again = shortestPause
+				}
+				return p
+			}
+			if accepted = accepted || err == nil; err != nil {
+				p.lost = err.Error()
+			}
+		}
+		p.told = e.Sequence
+	}
+	return p
+}
+
+// pause is how long to wait before what could not be told is tried again, by its age.
+func pause(age time.Duration) time.Duration {
+	if age > longestPause {
+		return 0
+	}
+	return max(age, shortestPause)
 }
 
 func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[string]string) error {
@@ -142,18 +189,19 @@ func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[
 	return nil
 }
 
-// tellAgain schedules another attempt. The message at hand is settled: coming again
-// at once would only use up its deliveries.
-func (s *Service) tellAgain(ctx context.Context, request string, age time.Duration) error {
-	if age == 0 || age > longestPause {
+// tellAgain schedules another pass. The message at hand is settled: coming again at
+// once would only use up its deliveries.
+func (s *Service) tellAgain(ctx context.Context, request string, after time.Duration) error {
+	if after == 0 {
 		return nil
 	}
-	if err := s.Queue.TellAt(ctx, request, s.now().Add(age)); err != nil {
+	if err := s.Queue.TellAt(ctx, request, s.now().Add(after)); err != nil {
 		return fmt.Errorf("have notices tried again: %w", err)
 	}
 	return nil
 }
 
+// earliest is the shorter of two pauses; zero is none.
 func earliest(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b

@@ -2,8 +2,10 @@ package access_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,6 +66,111 @@ func TestAChannelThatIsDownHoldsNothingUp(t *testing.T) {
 	w.sweep()
 	if got := w.channel.Kinds("down"); !slices.Equal(got, w.kinds(r.ID)) {
 		t.Errorf("it was told of %v, want %v", got, w.kinds(r.ID))
+	}
+}
+
+// TestChannelsAreToldSideBySide: each of two is only done once the other has begun.
+func TestChannelsAreToldSideBySide(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"one", "two"}
+	var begun sync.WaitGroup
+	begun.Add(2)
+	all := make(chan struct{})
+	go func() { begun.Wait(); close(all) }()
+	w.channel.Fail = func(string) error {
+		begun.Done()
+		select {
+		case <-all:
+			return nil
+		case <-time.After(10 * time.Second):
+			return errors.New("the other one is kept waiting")
+		}
+	}
+	w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
+	w.deliver()
+	if n := len(w.channel.Sent()); n != 2 {
+		t.Errorf("%d notices, want one over each channel", n)
+	}
+}
+
+// lockDownMany leaves a backlog on the ledger.
+func (w *world) lockDownMany(n int) {
+	w.tb.Helper()
+	for i := range n {
+		w.lockDown(access.Lockdown{User: fmt.Sprintf("b0b00000-0000-4000-8000-%012d", i)})
+	}
+}
+
+// TestASlowChannelTakesItsTime: it accepts everything, 15 seconds each. No pass lasts
+// until the host ends the function, none tells anything again, and nobody waits for
+// a sweep.
+func TestASlowChannelTakesItsTime(t *testing.T) {
+	const backlog = 45
+	w := newWorld(t)
+	w.channel.Names = []string{"slow", "fast"}
+	w.channel.Fail = func(to string) error {
+		if to == "slow" {
+			w.clock.Advance(15 * time.Second)
+		}
+		return nil
+	}
+	w.lockDownMany(backlog)
+	w.queue.DropAll()
+	began := w.clock.Now()
+	must(t, w.service.Tell(ctx, ""))
+	if took := w.clock.Now().Sub(began); took > 2*time.Minute {
+		t.Errorf("one pass took %v", took)
+	}
+	if l, err := w.service.Ledgers.Ledger(ctx); err != nil || l.Told["slow"] == 0 || l.Told["fast"] == 0 {
+		t.Errorf("%v, %v: what was told is not noted", l.Told, err)
+	}
+	for range backlog {
+		w.pass(15 * time.Second)
+	}
+	if n := w.queue.Len(); n != 0 {
+		t.Errorf("%d messages are left", n)
+	}
+	times := map[string]int{}
+	for _, s := range w.channel.Sent() {
+		times[s.To+" "+s.Notice.ID]++
+	}
+	if len(times) != 2*backlog || len(w.channel.Sent()) != 2*backlog {
+		t.Errorf("%d notices in %d calls, want each of %d told once over two channels", len(times), len(w.channel.Sent()), backlog)
+	}
+}
+
+// TestAChannelThatAsksForPatience takes five notices at once and one a second. It gets
+// through its backlog without waiting for sweeps, also while another is down.
+func TestAChannelThatAsksForPatience(t *testing.T) {
+	const backlog = 90
+	w := newWorld(t)
+	w.channel.Names = []string{"down"}
+	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
+	w.pass(30 * time.Minute)
+	w.pass(30 * time.Minute)
+
+	w.channel.Names = []string{"down", "busy"}
+	left, at := 5.0, w.clock.Now()
+	w.channel.Fail = func(to string) error {
+		if to == "down" {
+			return access.ErrUnavailable
+		}
+		now := w.clock.Now()
+		left, at = min(5, left+now.Sub(at).Seconds()), now
+		if left < 1 {
+			return access.ErrUnavailable
+		}
+		left--
+		return nil
+	}
+	w.lockDownMany(backlog)
+	w.deliver()
+	for range 5 * time.Minute / (5 * time.Second) {
+		w.pass(5 * time.Second)
+	}
+	if n := len(w.channel.Sent()); n != backlog+1 {
+		t.Errorf("%d notices after five minutes, want %d", n, backlog+1)
 	}
 }
 

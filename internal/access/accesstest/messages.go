@@ -18,7 +18,8 @@ var ErrGone = errors.New("this channel is gone")
 // its seal turns a text around.
 type Messages struct {
 	Names []string
-	// Fail, if set, decides the error of a call to a channel or a callback URL.
+	// Fail, if set, decides the error of a call to a channel or a callback URL. It is
+	// asked about several channels at once.
 	Fail func(to string) error
 
 	mu   sync.Mutex
