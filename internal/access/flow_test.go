@@ -243,7 +243,7 @@ func TestARepeatReplacesALostMessage(t *testing.T) {
 
 var otherGroup = vmIn("rg-other", "x")
 
-func must(t *testing.T, err error) {
+func must(t tb, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -3,15 +3,17 @@ package access
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 )
 
 // Notice is something to tell people or programs.
 type Notice struct {
-	ID      string // the same for a repeat
-	Event   audit.Event
+	ID      string      // the same for a repeat
+	Event   audit.Event // one for all machines that came to the same at once; it names the machine if it is about one
 	Title   string
 	Request *Request // nil for what concerns the whole installation
 }
@@ -33,21 +35,48 @@ type Messenger interface {
 	CallBack(ctx context.Context, sealed string, r Request) error
 }
 
-// notice says what an event means to whoever gets to read it.
-func notice(e audit.Event, r *Request) Notice {
+// notice says what events of one kind and moment mean to whoever gets to read it.
+func notice(about []audit.Event, r *Request) Notice {
+	e := together(about)
 	n := Notice{ID: fmt.Sprintf("ledger-%d", e.Sequence), Event: e, Title: titles[e.Kind], Request: r}
 	if n.Title == "" {
 		n.Title = string(e.Kind)
 	}
 	if r != nil {
 		n.ID = fmt.Sprintf("%s-%d", r.ID, e.Sequence)
-		var vms []string
-		for _, t := range r.Targets {
-			vms = append(vms, t.VM.Name())
-		}
-		n.Title = strings.NewReplacer("{who}", r.Requester.Name, "{vms}", strings.Join(vms, ", ")).Replace(n.Title)
+		n.Title = strings.NewReplacer("{who}", r.Requester.Name, "{vms}", strings.Join(machines(about, r), ", ")).Replace(n.Title)
 	}
 	return n
+}
+
+// together makes one event of those of several machines: what all of them say it says
+// once, anything else behind the name of the machine.
+func together(about []audit.Event) audit.Event {
+	first := about[0]
+	if len(about) == 1 {
+		return first
+	}
+	one := audit.Event{Sequence: first.Sequence, At: first.At, Kind: first.Kind, Actor: first.Actor, Name: first.Name, Text: first.Text}
+	if slices.ContainsFunc(about, func(e audit.Event) bool { return e.Text != first.Text }) {
+		var texts []string
+		for _, e := range about {
+			vm, _ := armid.Parse(e.VM)
+			texts = append(texts, vm.Name()+": "+e.Text)
+		}
+		one.Text = strings.Join(texts, " ")
+	}
+	return one
+}
+
+// machines names what the events are about: all of the request if they do not say.
+func machines(about []audit.Event, r *Request) []string {
+	var names []string
+	for _, t := range r.Targets {
+		if about[0].VM == "" || slices.ContainsFunc(about, func(e audit.Event) bool { return e.VM == t.VM.String() }) {
+			names = append(names, t.VM.Name())
+		}
+	}
+	return names
 }
 
 // titles are the headlines of what is told.

@@ -133,18 +133,14 @@ func (s *Service) tellAll(ctx context.Context, before map[string]int, events []a
 func (s *Service) tellChannel(ctx context.Context, channel string, upTo int, events []audit.Event, r *Request) progress {
 	p := progress{told: upTo}
 	start, accepted := s.now(), false
-	for i, e := range events {
-		if e.Sequence <= upTo {
-			continue
-		}
-		// One notice speaks for all targets that came to the same at the same moment.
-		repeat := r != nil && i > 0 && events[i-1].Kind == e.Kind && events[i-1].At.Equal(e.At)
-		if age := start.Sub(e.At); !repeat && age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
+	for _, about := range news(events, upTo, r) {
+		e := about[len(about)-1]
+		if age := start.Sub(e.At); age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
 			if s.now().Sub(start) >= passTime {
 				p.again = shortestPause
 				return p
 			}
-			err := s.Messages.Tell(ctx, channel, notice(e, r))
+			err := s.Messages.Tell(ctx, channel, notice(about, r))
 			if errors.Is(err, ErrUnavailable) {
 				s.Log.WarnContext(ctx, "a channel cannot be reached; it will be tried again", "channel", channel, "error", err)
 				if p.again = pause(age); accepted { // it works, and only asks for patience
@@ -159,6 +155,24 @@ func (s *Service) tellChannel(ctx context.Context, channel string, upTo int, eve
 		p.told = e.Sequence
 	}
 	return p
+}
+
+// news are the events behind upTo, those together that one notice speaks for: of a
+// request what several machines came to at the same moment. What stands in the ledger
+// has nothing to do with what stands beside it.
+func news(events []audit.Event, upTo int, r *Request) [][]audit.Event {
+	var out [][]audit.Event
+	for _, e := range events {
+		last := len(out) - 1
+		switch {
+		case e.Sequence <= upTo:
+		case r != nil && e.VM != "" && last >= 0 && out[last][0].Kind == e.Kind && out[last][0].At.Equal(e.At):
+			out[last] = append(out[last], e)
+		default:
+			out = append(out, []audit.Event{e})
+		}
+	}
+	return out
 }
 
 // pause is how long to wait before what could not be told is tried again, by its age.

@@ -11,6 +11,7 @@ import (
 
 	"jitgate/internal/access"
 	"jitgate/internal/access/accesstest"
+	"jitgate/internal/audit"
 )
 
 func TestEverythingIsToldOnce(t *testing.T) {
@@ -172,6 +173,42 @@ func TestAChannelThatAsksForPatience(t *testing.T) {
 	if n := len(w.channel.Sent()); n != backlog+1 {
 		t.Errorf("%d notices after five minutes, want %d", n, backlog+1)
 	}
+}
+
+// notices are those of one kind that went out, one line each: headline, machine, text.
+func (w *world) notices(kind audit.Kind) []string {
+	var out []string
+	for _, s := range w.channel.Sent() {
+		if e := s.Notice.Event; e.Kind == kind {
+			out = append(out, s.Notice.Title+" | "+e.VM+" | "+e.Text)
+		}
+	}
+	return out
+}
+
+func (w *world) wantNotices(kind audit.Kind, want ...string) {
+	w.tb.Helper()
+	if got := w.notices(kind); !slices.Equal(got, want) {
+		w.tb.Errorf("notices of %s:\n%s\nwant:\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestANoticeSpeaksOfItsMachines and of no other of the request: what one of them came to
+// the others did not.
+func TestANoticeSpeaksOfItsMachines(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team"}
+	w.network.AddMachine(vmID("lone02"), "10.0.0.7")
+	w.submit(ask("web01", "lone01", "db01", "lone02"))
+	w.deliver()
+	until := w.clock.Now().Add(time.Hour).Format(time.RFC3339)
+	const noNSG = "No network security group stands before VM %s, so there is nothing to open; attach an NSG to the NIC or to its subnet."
+	w.wantNotices(audit.RequestCreated, "request.created |  | Asked for 4 VM(s) from 203.0.113.7/32 for PT1H.")
+	w.wantNotices(audit.RequestApproved, "Access of alice@contoso.example to web01, db01 is approved |  | Approved until "+until+".")
+	w.wantNotices(audit.RequestDenied, "Access of alice@contoso.example to lone01, lone02 is denied |  | lone01: "+fmt.Sprintf(noNSG, "lone01")+" lone02: "+fmt.Sprintf(noNSG, "lone02"))
+	w.wantNotices(audit.AccessOpened,
+		"Access of alice@contoso.example to web01 is open | "+vmID("web01").String()+" | Open until "+until+".",
+		"Access of alice@contoso.example to db01 is open | "+vmID("db01").String()+" | Open until "+until+".")
 }
 
 func TestWhatCannotBeToldIsOnRecord(t *testing.T) {

@@ -76,7 +76,7 @@ type Notice struct {
 	At      time.Time `json:"at"`
 	Title   string    `json:"title"`
 	Text    string    `json:"text"`
-	VM      string    `json:"vm,omitempty"`
+	VM      string    `json:"vm,omitempty" doc:"Left out when several machines came to the same at once."`
 	Actor   string    `json:"actor" doc:"Object id, or jitgate."`
 	Name    string    `json:"name,omitempty"`
 	Request *Request  `json:"request,omitempty"`
