@@ -23,7 +23,7 @@ const (
 
 var subjects = map[audit.Kind][]Subject{
 	audit.ApprovalAsked:   {Approvals},
-	audit.RequestApproved: {Decisions}, audit.RequestDenied: {Decisions}, audit.RequestRejected: {Decisions}, audit.RequestLapsed: {Decisions},
+	audit.RequestApproved: {Decisions}, audit.RequestDenied: {Decisions}, audit.RequestRejected: {Decisions}, audit.RequestLapsed: {Decisions}, audit.RequestCancelled: {Decisions},
 	audit.AccessOpened: {Decisions}, audit.AccessFailed: {Decisions}, audit.AccessExtended: {Decisions}, audit.AccessEnding: {Decisions},
 	audit.AccessExpired: {Decisions}, audit.AccessRevoked: {Decisions},
 	// Whoever breaks the glass does it before everybody's eyes.

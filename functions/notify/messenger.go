@@ -68,6 +68,7 @@ func (m *Messenger) notice(n access.Notice) notify.Notice {
 		}
 	}
 	fact("What", e.Text)
+	fact("By", e.Name)
 	if r := n.Request; r != nil {
 		shown := requests.Encode(*r)
 		data.Request = &shown
@@ -90,7 +91,6 @@ func (m *Messenger) notice(n access.Notice) notify.Notice {
 		}
 		fact("Request", r.ID)
 	} else {
-		fact("By", e.Name)
 		fact("Machine", e.VM)
 	}
 	out.Data = data

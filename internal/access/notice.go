@@ -68,6 +68,17 @@ func together(about []audit.Event) audit.Event {
 	return one
 }
 
+// asks are the events that ask something of people, and the state of a machine in which
+// there is time for it.
+var asks = map[audit.Kind]State{audit.ApprovalAsked: AwaitingApproval, audit.AccessEnding: Active}
+
+// overtaken reports whether an event asks for what cannot be done any more: whoever could
+// not be told of it in time need not be. Nothing in the ledger, where r is nil, asks.
+func (r *Request) overtaken(e audit.Event) bool {
+	state, asking := asks[e.Kind]
+	return asking && !slices.ContainsFunc(r.Targets, func(t Target) bool { return t.VM.String() == e.VM && t.State == state })
+}
+
 // machines names what the events are about: all of the request if they do not say.
 func machines(about []audit.Event, r *Request) []string {
 	var names []string
@@ -81,20 +92,21 @@ func machines(about []audit.Event, r *Request) []string {
 
 // titles are the headlines of what is told.
 var titles = map[audit.Kind]string{
-	audit.ApprovalAsked:   "{who} asks for access to {vms}: please decide",
-	audit.RequestApproved: "Access of {who} to {vms} is approved",
-	audit.RequestDenied:   "Access of {who} to {vms} is denied",
-	audit.RequestRejected: "An approver said no to access of {who} to {vms}",
-	audit.RequestLapsed:   "Nobody decided about access of {who} to {vms} in time",
-	audit.AccessOpened:    "Access of {who} to {vms} is open",
-	audit.AccessFailed:    "Access of {who} to {vms} could not be opened",
-	audit.AccessExtended:  "Access of {who} to {vms} was extended",
-	audit.AccessEnding:    "Access of {who} to {vms} ends in ten minutes",
-	audit.AccessExpired:   "Access of {who} to {vms} has ended",
-	audit.AccessRevoked:   "Access of {who} to {vms} was ended before its time",
-	audit.GlassBroken:     "{who} broke the glass to reach {vms}: a review is due",
-	audit.ReviewClosed:    "The review of {who} breaking the glass to reach {vms} is closed",
-	audit.ReviewOverdue:   "The review of {who} breaking the glass to reach {vms} is overdue",
+	audit.ApprovalAsked:    "{who} asks for access to {vms}: please decide",
+	audit.RequestApproved:  "Access of {who} to {vms} is approved",
+	audit.RequestDenied:    "Access of {who} to {vms} is denied",
+	audit.RequestRejected:  "An approver said no to access of {who} to {vms}",
+	audit.RequestCancelled: "The request of {who} for access to {vms} was cancelled",
+	audit.RequestLapsed:    "Nobody decided about access of {who} to {vms} in time",
+	audit.AccessOpened:     "Access of {who} to {vms} is open",
+	audit.AccessFailed:     "Access of {who} to {vms} could not be opened",
+	audit.AccessExtended:   "Access of {who} to {vms} was extended",
+	audit.AccessEnding:     "Access of {who} to {vms} ends in ten minutes",
+	audit.AccessExpired:    "Access of {who} to {vms} has ended",
+	audit.AccessRevoked:    "Access of {who} to {vms} was ended before its time",
+	audit.GlassBroken:      "{who} broke the glass to reach {vms}: a review is due",
+	audit.ReviewClosed:     "The review of {who} breaking the glass to reach {vms} is closed",
+	audit.ReviewOverdue:    "The review of {who} breaking the glass to reach {vms} is overdue",
 
 	audit.LockdownSet:    "A lockdown is in force",
 	audit.LockdownLifted: "A lockdown was lifted",

@@ -39,16 +39,17 @@ func (s *Service) Tell(ctx context.Context, request string) error {
 	if request == "" {
 		return s.tellLedger(ctx)
 	}
+	// The record first: what it says has happened to the request that is read after it.
+	events, err := s.Store.Events(ctx, request)
+	if err != nil {
+		return fmt.Errorf("read the record of request %s: %w", request, err)
+	}
 	r, err := s.Store.Request(ctx, request)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read request %s: %w", request, err)
-	}
-	events, err := s.Store.Events(ctx, request)
-	if err != nil {
-		return fmt.Errorf("read the record of request %s: %w", request, err)
 	}
 	told, failed, again := s.tellAll(ctx, r.Told, events, &r)
 	if len(told) > 0 {
@@ -135,7 +136,8 @@ func (s *Service) tellChannel(ctx context.Context, channel string, upTo int, eve
 	start, accepted := s.now(), false
 	for _, about := range news(events, upTo, r) {
 		e := about[len(about)-1]
-		if age := start.Sub(e.At); age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
+		about = slices.DeleteFunc(about, r.overtaken)
+		if age := start.Sub(e.At); len(about) > 0 && age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
 			if s.now().Sub(start) >= passTime {
 				p.again = shortestPause
 				return p

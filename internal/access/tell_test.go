@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -209,6 +210,93 @@ func TestANoticeSpeaksOfItsMachines(t *testing.T) {
 	w.wantNotices(audit.AccessOpened,
 		"Access of alice@contoso.example to web01 is open | "+vmID("web01").String()+" | Open until "+until+".",
 		"Access of alice@contoso.example to db01 is open | "+vmID("db01").String()+" | Open until "+until+".")
+}
+
+// TestACancelledRequestIsTold, by whomever: here by a lockdown.
+func TestACancelledRequestIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team"}
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
+	w.deliver()
+	w.wantState(r.ID, access.Cancelled)
+	w.wantNotices(audit.RequestCancelled, "The request of alice@contoso.example for access to web01 was cancelled | "+vmID("web01").String()+" | Cancelled by a lockdown: Suspected break-in.")
+}
+
+// TestNobodyIsAskedTooLate: the channel was down until the request was decided, and down
+// again until access was over.
+func TestNobodyIsAskedTooLate(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team"}
+	down := true
+	w.channel.Fail = func(string) error {
+		if down {
+			return access.ErrUnavailable
+		}
+		return nil
+	}
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.vote(r.ID, approver(bob))
+	w.deliver()
+	down = false
+	w.pass(time.Minute)
+	down = true
+	w.pass(49 * time.Minute)
+	w.pass(10 * time.Minute)
+	w.wantState(r.ID, access.Expired)
+	down = false
+	w.sweep()
+	want := slices.DeleteFunc(w.kinds(r.ID), func(kind string) bool {
+		return kind == string(audit.ApprovalAsked) || kind == string(audit.AccessEnding)
+	})
+	if got := w.channel.Kinds("team"); !slices.Equal(got, want) || len(want) != len(w.kinds(r.ID))-2 {
+		t.Errorf("told of %v, want %v of the record %v", got, want, w.kinds(r.ID))
+	}
+	if r := w.request(r.ID); !r.Finished() {
+		t.Errorf("not finished: told %v of %d", r.Told, r.Events)
+	}
+}
+
+// changing is a store in which something happens after the first time that Tell reads.
+type changing struct {
+	access.Store
+	happens func()
+}
+
+func (c *changing) read() {
+	if c.happens != nil {
+		c.happens()
+	}
+	c.happens = nil
+}
+
+func (c *changing) Request(ctx context.Context, id string) (access.Request, error) {
+	defer c.read()
+	return c.Store.Request(ctx, id)
+}
+
+func (c *changing) Events(ctx context.Context, id string) ([]audit.Event, error) {
+	defer c.read()
+	return c.Store.Events(ctx, id)
+}
+
+// TestAnApprovalIsAskedForInTime: it is asked for while others are being told of the
+// request, which therefore must not be taken for one that needs no approval any more.
+func TestAnApprovalIsAskedForInTime(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"team"}
+	w.rule(oneApprover)
+	r := w.submit(ask("web01"))
+	s := *w.service
+	s.Store = &changing{w.service.Store, func() { must(t, w.service.Evaluate(ctx, r.ID)) }}
+	must(t, s.Tell(ctx, r.ID))
+	w.deliver()
+	w.wantState(r.ID, access.AwaitingApproval)
+	if got := w.channel.Kinds("team"); !slices.Equal(got, w.kinds(r.ID)) {
+		t.Errorf("told of %v, want %v", got, w.kinds(r.ID))
+	}
 }
 
 func TestWhatCannotBeToldIsOnRecord(t *testing.T) {
