@@ -150,7 +150,7 @@ func TestAnyOrderOfDecisions(t *testing.T) {
 		down := false
 		c := &crowd{world: newWorld(rt), rt: rt, opened: map[string]bool{}}
 		c.channel.Names = []string{"team"}
-		c.channel.Fail = func(string) error {
+		c.channel.Fail = func(accesstest.Sent) error {
 			if down {
 				return access.ErrUnavailable
 			}

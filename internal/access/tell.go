@@ -29,6 +29,11 @@ const (
 // noted at the end, which has to come long before the host ends the function.
 const passTime = time.Minute
 
+// doubtAfter is how old a notice may be that fails before the next one is tried as well.
+const doubtAfter = time.Hour
+
+var errStale = errors.New("it could not be reached for a day")
+
 // Tell sends the notices that a request, or the ledger when request is empty, has
 // given rise to and no channel was told of yet, and answers workflows that wait for
 // its outcome. What to tell is derived from the record, so a lost message loses no
@@ -88,8 +93,8 @@ func (s *Service) tellLedger(ctx context.Context) error {
 			return fmt.Errorf("note what was told: %w", err)
 		}
 	}
-	for channel, why := range failed {
-		s.Log.ErrorContext(ctx, "a notice cannot be delivered; look at the channel's settings", "channel", channel, "error", why)
+	for channel, what := range failed {
+		s.Log.ErrorContext(ctx, "a notice cannot be delivered; look at the channel's settings", "channel", channel, "error", what)
 	}
 	return s.tellAgain(ctx, "", again)
 }
@@ -97,8 +102,12 @@ func (s *Service) tellLedger(ctx context.Context) error {
 // progress is what a pass over the events came to for one channel.
 type progress struct {
 	told  int           // up to which event
-	lost  string        // why it was not told of an event, and never will be
+	lost  []string      // of what it was not told, and never will be
 	again time.Duration // after which pause to go on; zero = nothing is left, or the sweep has it tried again
+}
+
+func (p *progress) lose(n Notice, why error) {
+	p.lost = append(p.lost, fmt.Sprintf("%q: %v", n.Title, why))
 }
 
 // tellAll has every channel told of what it was not told of, side by side, so that one
@@ -115,48 +124,83 @@ func (s *Service) tellAll(ctx context.Context, before map[string]int, events []a
 	all := make([]progress, len(channels))
 	var group sync.WaitGroup
 	for i, channel := range channels {
-		group.Go(func() { all[i] = s.tellChannel(ctx, channel, before[channel], events, r) })
+		group.Go(func() { all[i] = s.tellChannel(ctx, channel, before, events, r) })
 	}
 	group.Wait()
 	for i, channel := range channels {
 		if all[i].told > before[channel] {
 			told[channel] = all[i].told
 		}
-		if all[i].lost != "" {
-			failed[channel] = all[i].lost
+		if lost := all[i].lost; len(lost) > 1 {
+			failed[channel] = fmt.Sprintf("%s; and of %d more", lost[0], len(lost)-1)
+		} else if len(lost) == 1 {
+			failed[channel] = lost[0]
 		}
 		again = earliest(again, all[i].again)
 	}
 	return told, failed, again
 }
 
-// tellChannel goes through the events that one channel was not told of, in order.
-func (s *Service) tellChannel(ctx context.Context, channel string, upTo int, events []audit.Event, r *Request) progress {
+// tellChannel goes through the events that one channel was not told of, in order, until
+// it does not take one. If that is the first and has been failing for long, the next
+// one shows who is at fault: the channel, which is waited for, or the notice, for which
+// nothing else has to wait.
+func (s *Service) tellChannel(ctx context.Context, channel string, before map[string]int, events []audit.Event, r *Request) progress {
+	upTo, known := before[channel]
 	p := progress{told: upTo}
 	start, accepted := s.now(), false
+	var failing *failure
 	for _, about := range news(events, upTo, r) {
-		e := about[len(about)-1]
+		last := about[len(about)-1]
+		age := start.Sub(last.At)
 		about = slices.DeleteFunc(about, r.overtaken)
-		if age := start.Sub(e.At); len(about) > 0 && age < Staleness && slices.Contains(s.Messages.Channels(e.Kind), channel) {
+		if len(about) == 0 || !slices.Contains(s.Messages.Channels(last.Kind), channel) || age >= Staleness && !known {
+			continue // not for it: a channel that is new has missed nothing
+		}
+		n, err := notice(about, r), errStale
+		if age < Staleness {
 			if s.now().Sub(start) >= passTime {
 				p.again = shortestPause
 				return p
 			}
-			err := s.Messages.Tell(ctx, channel, notice(about, r))
-			if errors.Is(err, ErrUnavailable) {
-				s.Log.WarnContext(ctx, "a channel cannot be reached; it will be tried again", "channel", channel, "error", err)
-				if p.again = pause(age); accepted { // it works, and only asks for patience
-					p.again = shortestPause
-				}
-				return p
-			}
-			if accepted = accepted || err == nil; err != nil {
-				p.lost = err.Error()
-			}
+			err = s.Messages.Tell(ctx, channel, n)
 		}
-		p.told = e.Sequence
+		if errors.Is(err, ErrUnavailable) {
+			if failing != nil {
+				break
+			}
+			failing = &failure{n, err, age}
+			if accepted || age < doubtAfter {
+				break
+			}
+			continue
+		}
+		if failing != nil {
+			p.lose(failing.notice, failing.err)
+			failing = nil
+		}
+		if accepted = accepted || err == nil; err != nil {
+			p.lose(n, err)
+		}
+		p.told = last.Sequence
+	}
+	switch {
+	case failing != nil:
+		s.Log.WarnContext(ctx, "a channel cannot be reached; it will be tried again", "channel", channel, "error", failing.err)
+		if p.again = pause(failing.age); accepted { // it works, and only asks for patience
+			p.again = shortestPause
+		}
+	case len(events) > 0:
+		p.told = max(upTo, events[len(events)-1].Sequence)
 	}
 	return p
+}
+
+// failure is a notice that could not be delivered.
+type failure struct {
+	notice Notice
+	err    error
+	age    time.Duration
 }
 
 // news are the events behind upTo, those together that one notice speaks for: of a
@@ -194,8 +238,8 @@ func (s *Service) noteTold(ctx context.Context, id string, failed, answered map[
 				rec.add(audit.CallbackEnded, nil, audit.Event{Text: answered[c.ID]})
 			}
 		}
-		for channel, why := range failed {
-			rec.add(audit.NoticeFailed, nil, audit.Event{Text: fmt.Sprintf("Channel %s cannot be told: %s", channel, why)})
+		for channel, what := range failed {
+			rec.add(audit.NoticeFailed, nil, audit.Event{Text: fmt.Sprintf("Channel %s was not told of %s.", channel, what)})
 		}
 		return rec.events, nil
 	})

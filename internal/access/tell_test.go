@@ -1,9 +1,11 @@
 package access_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -49,8 +51,8 @@ func TestEverythingIsToldOnce(t *testing.T) {
 func TestAChannelThatIsDownHoldsNothingUp(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Names = []string{"down", "up"}
-	w.channel.Fail = func(to string) error {
-		if to == "down" {
+	w.channel.Fail = func(s accesstest.Sent) error {
+		if s.To == "down" {
 			return access.ErrUnavailable
 		}
 		return nil
@@ -79,7 +81,7 @@ func TestChannelsAreToldSideBySide(t *testing.T) {
 	begun.Add(2)
 	all := make(chan struct{})
 	go func() { begun.Wait(); close(all) }()
-	w.channel.Fail = func(string) error {
+	w.channel.Fail = func(accesstest.Sent) error {
 		begun.Done()
 		select {
 		case <-all:
@@ -110,8 +112,8 @@ func TestASlowChannelTakesItsTime(t *testing.T) {
 	const backlog = 45
 	w := newWorld(t)
 	w.channel.Names = []string{"slow", "fast"}
-	w.channel.Fail = func(to string) error {
-		if to == "slow" {
+	w.channel.Fail = func(s accesstest.Sent) error {
+		if s.To == "slow" {
 			w.clock.Advance(15 * time.Second)
 		}
 		return nil
@@ -147,15 +149,15 @@ func TestAChannelThatAsksForPatience(t *testing.T) {
 	const backlog = 90
 	w := newWorld(t)
 	w.channel.Names = []string{"down"}
-	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
 	w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
 	w.pass(30 * time.Minute)
 	w.pass(30 * time.Minute)
 
 	w.channel.Names = []string{"down", "busy"}
 	left, at := 5.0, w.clock.Now()
-	w.channel.Fail = func(to string) error {
-		if to == "down" {
+	w.channel.Fail = func(s accesstest.Sent) error {
+		if s.To == "down" {
 			return access.ErrUnavailable
 		}
 		now := w.clock.Now()
@@ -230,7 +232,7 @@ func TestNobodyIsAskedTooLate(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Names = []string{"team"}
 	down := true
-	w.channel.Fail = func(string) error {
+	w.channel.Fail = func(accesstest.Sent) error {
 		if down {
 			return access.ErrUnavailable
 		}
@@ -302,26 +304,132 @@ func TestAnApprovalIsAskedForInTime(t *testing.T) {
 func TestWhatCannotBeToldIsOnRecord(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Names = []string{"gone"}
-	w.channel.Fail = func(string) error { return accesstest.ErrGone }
+	w.channel.Fail = func(accesstest.Sent) error { return accesstest.ErrGone }
 	r := w.active("web01")
 	if !slices.Contains(w.kinds(r.ID), "notice.failed") {
 		t.Errorf("the record: %v", w.kinds(r.ID))
 	}
 }
 
+// failures are what the record says of notices that were not delivered.
+func (w *world) failures(id string) []string {
+	w.tb.Helper()
+	events, err := w.service.Store.Events(ctx, id)
+	must(w.tb, err)
+	var out []string
+	for _, e := range events {
+		if e.Kind == audit.NoticeFailed {
+			out = append(out, e.Text)
+		}
+	}
+	return out
+}
+
+// TestNewsThatIsOldIsNotTold, and the record says who missed it. A channel that is new
+// has missed nothing.
 func TestNewsThatIsOldIsNotTold(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Names = []string{"down"}
-	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
 	w.rule("approval: {quorum: 1, within: P3D}")
 	r := w.awaiting("web01")
 	w.pass(30 * time.Hour)
+	w.channel.Names = []string{"down", "new"}
 	w.channel.Fail = nil
 	w.pass(time.Hour)
-	if got := w.channel.Kinds("down"); len(got) != 0 {
-		t.Errorf("told of %v", got)
+	w.sweep()
+	for _, s := range w.channel.Sent() {
+		if s.Notice.Event.Kind != audit.NoticeFailed {
+			t.Errorf("%s was told of %+v", s.To, s.Notice.Event)
+		}
 	}
 	w.wantState(r.ID, access.AwaitingApproval)
+	want := []string{`Channel down was not told of "request.created": it could not be reached for a day; and of 1 more.`}
+	if got := w.failures(r.ID); !slices.Equal(got, want) {
+		t.Errorf("the record: %q, want %q", got, want)
+	}
+}
+
+// TestANoticeThatAChannelChokesOn: the receiver fails at one notice and takes all others.
+// They wait for it for an hour, and no longer.
+func TestANoticeThatAChannelChokesOn(t *testing.T) {
+	w := newWorld(t)
+	var log bytes.Buffer
+	w.service.Log = slog.New(slog.NewTextHandler(&log, nil))
+	w.channel.Names = []string{"siem"}
+	w.channel.Fail = func(s accesstest.Sent) error {
+		if e := s.Notice.Event; e.Kind == audit.AccessOpened || s.Notice.ID == "ledger-2" {
+			return fmt.Errorf("%w: answered 500", access.ErrUnavailable)
+		}
+		return nil
+	}
+	r := w.active("web01")
+	w.lockDownMany(3)
+	w.deliver()
+	for range 7 {
+		w.pass(5 * time.Minute)
+		w.sweep()
+	}
+	if got := w.channel.Kinds("siem"); slices.Contains(got, string(audit.AccessExpired)) || strings.Count(strings.Join(got, " "), "lockdown.set") != 1 {
+		t.Errorf("told of %v within an hour: a channel may be down for a while", got)
+	}
+	w.pass(11 * time.Minute)
+	w.wantState(r.ID, access.Expired)
+	w.sweep()
+	w.sweep()
+	want := slices.DeleteFunc(w.kinds(r.ID), func(kind string) bool {
+		return kind == string(audit.AccessOpened) || kind == string(audit.AccessEnding)
+	})
+	var got []string
+	for _, s := range w.channel.Sent() {
+		if s.Notice.Request != nil {
+			got = append(got, string(s.Notice.Event.Kind))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told of %v, want %v", got, want)
+	}
+	if got := w.failures(r.ID); len(got) != 1 || !strings.Contains(got[0], `"Access of alice@contoso.example to web01 is open": `) || !strings.Contains(got[0], "answered 500") {
+		t.Errorf("the record: %q", got)
+	}
+	if n := len(w.notices(audit.LockdownSet)); n != 2 {
+		t.Errorf("told of %d lockdowns, want the two others", n)
+	}
+	if text := log.String(); strings.Count(text, "a notice cannot be delivered") != 1 || !strings.Contains(text, "A lockdown is in force") {
+		t.Errorf("the log: %s", text)
+	}
+	if r := w.request(r.ID); !r.Finished() {
+		t.Errorf("not finished: told %v of %d", r.Told, r.Events)
+	}
+}
+
+// TestPatienceIsNoFault: a channel that is up again after hours, and refuses every sixth
+// call, has nothing wrong with any notice.
+func TestPatienceIsNoFault(t *testing.T) {
+	const backlog = 20
+	w := newWorld(t)
+	w.channel.Names = []string{"busy"}
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
+	w.lockDownMany(backlog)
+	w.deliver()
+	for range 20 {
+		w.pass(5 * time.Minute)
+		w.sweep()
+	}
+	calls := 0
+	w.channel.Fail = func(accesstest.Sent) error {
+		if calls++; calls%6 == 0 {
+			return access.ErrUnavailable
+		}
+		return nil
+	}
+	w.sweep()
+	for range 5 {
+		w.pass(time.Minute)
+	}
+	if n := len(w.channel.Sent()); n != backlog {
+		t.Errorf("told of %d, want %d", n, backlog)
+	}
 }
 
 const callback = "https://prod-01.westeurope.logic.azure.com/workflows/1/triggers/x?sig=secret"
@@ -381,7 +489,7 @@ func TestAWorkflowWaits(t *testing.T) {
 
 func TestAWorkflowThatIsDownIsToldLater(t *testing.T) {
 	w := newWorld(t)
-	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
 	r := w.submit(ask("web01"))
 	w.subscribe(r.ID, callback)
 	w.deliver()
@@ -431,7 +539,7 @@ func TestTheLedgerIsTold(t *testing.T) {
 	if got := w.channel.Kinds("security"); !slices.Equal(got, []string{"lockdown.set"}) {
 		t.Errorf("told of %v", got)
 	}
-	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
 	w.lockDown(access.Lockdown{Scope: scopeOf("db01")})
 	w.deliver()
 	w.channel.Fail = nil
@@ -484,7 +592,7 @@ func TestAChannelThatIsDownForLong(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Names = []string{"down"}
 	attempts := 0
-	w.channel.Fail = func(string) error { attempts++; return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { attempts++; return access.ErrUnavailable }
 	w.rule("approval: {quorum: 1, within: P3D}")
 	r := w.awaiting("web01")
 	w.lockDown(access.Lockdown{User: "b0b00000-0000-4000-8000-000000000002"})
@@ -506,6 +614,9 @@ func TestAChannelThatIsDownForLong(t *testing.T) {
 	if n := w.queue.Len(); n > 10 {
 		t.Errorf("%d messages pile up", n)
 	}
+	if got := w.failures(r.ID); len(got) != 0 {
+		t.Errorf("given up within a day: %q", got)
+	}
 	w.channel.Fail = nil
 	w.sweep()
 	if got := w.channel.Kinds("down"); !slices.Contains(got, "request.awaiting-approval") || !slices.Contains(got, "lockdown.set") {
@@ -520,8 +631,8 @@ func TestAChannelThatIsTakenOut(t *testing.T) {
 		w.channel.Names = append([]string{"goes"}, left...)
 		w.lockDown(access.Lockdown{Scope: scopeOf("web01")})
 		w.deliver()
-		w.channel.Fail = func(to string) error {
-			if to == "goes" {
+		w.channel.Fail = func(s accesstest.Sent) error {
+			if s.To == "goes" {
 				return access.ErrUnavailable
 			}
 			return nil
@@ -557,7 +668,7 @@ func TestAWorkflowWaitsForWhatIsOver(t *testing.T) {
 		t.Errorf("%v: it was accepted, and nobody would ever look", err)
 	}
 	w.queue.Fail = nil
-	w.channel.Fail = func(string) error { return access.ErrUnavailable }
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
 	w.subscribe(r.ID, callback) // the workflow tries again
 	w.channel.Fail = nil
 	w.pass(time.Minute)

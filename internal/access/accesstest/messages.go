@@ -20,7 +20,7 @@ type Messages struct {
 	Names []string
 	// Fail, if set, decides the error of a call to a channel or a callback URL. It is
 	// asked about several channels at once.
-	Fail func(to string) error
+	Fail func(Sent) error
 
 	mu   sync.Mutex
 	sent []Sent
@@ -45,7 +45,7 @@ func (m *Messages) Tell(_ context.Context, channel string, n access.Notice) erro
 
 func (m *Messages) send(s Sent) error {
 	if m.Fail != nil {
-		if err := m.Fail(s.To); err != nil {
+		if err := m.Fail(s); err != nil {
 			return err
 		}
 	}
