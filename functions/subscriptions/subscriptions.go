@@ -26,7 +26,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 			Summary: summary, Description: description, Tags: []string{"subscriptions"}}, identity.SubscribeOwn, identity.SubscribeAny)
 	}
 	huma.Register(a, operation("subscribe", "", "Wait for the outcome of a request",
-		"The callback URL is called once, with the request, when the first of the events has come true; at once if it has already. Subscribing twice is one subscription.", http.StatusCreated), f.subscribe)
+		"The callback URL is called once, with the request, when the first of the events has come true, or else when the request has ended; at once if that is so already. Subscribing twice is one subscription.", http.StatusCreated), f.subscribe)
 	huma.Register(a, operation("unsubscribe", "/cancel", "Wait no more",
 		"One that is not known is none.", http.StatusOK), f.cancel)
 }

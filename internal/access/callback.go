@@ -13,7 +13,7 @@ import (
 type Callback struct {
 	ID     string   // keyed hash of the URL
 	Sealed string   // see [Messenger]; empty once it is done
-	Events []Result // what it waits for; the first that comes true is told
+	Events []Result // what it waits for; the first that comes true is told, or else how the request ended
 	At     time.Time
 	Done   bool // told, given up or cancelled
 }
@@ -37,9 +37,16 @@ func (r *Request) Result() Result {
 	return ""
 }
 
-// open are the callbacks that still wait.
+// openCallbacks are those that still wait.
 func (r *Request) openCallbacks() []Callback {
 	return slices.DeleteFunc(slices.Clone(r.Callbacks), func(c Callback) bool { return c.Done })
+}
+
+// dueCallbacks are those to be called now. Once the request has ended that is all of
+// them: nothing else will come, and a run that nobody calls waits until its own limit.
+func (r *Request) dueCallbacks() []Callback {
+	result, over := r.Result(), r.State().Ended()
+	return slices.DeleteFunc(r.openCallbacks(), func(c Callback) bool { return !over && !slices.Contains(c.Events, result) })
 }
 
 // callBack answers workflows whose outcome has come. It returns what is to be put on record
@@ -47,22 +54,12 @@ func (r *Request) openCallbacks() []Callback {
 // tried again.
 func (s *Service) callBack(ctx context.Context, r *Request) (answered map[string]string, again time.Duration) {
 	answered = map[string]string{}
-	result := r.Result()
-	for _, c := range r.openCallbacks() {
+	for _, c := range r.dueCallbacks() {
 		age := s.now().Sub(later(r.lastChange(), c.At))
-		over := r.State().Ended()
-		switch {
-		case slices.Contains(c.Events, result):
-		case over: // what it waits for cannot come any more
-			answered[c.ID] = "The request has ended as " + string(r.State()) + ", which the workflow did not wait for."
-			continue
-		default:
-			continue
-		}
 		err := s.Messages.CallBack(ctx, c.Sealed, *r)
 		switch {
 		case err == nil:
-			answered[c.ID] = "The workflow was told: " + string(result) + "."
+			answered[c.ID] = "The workflow was told: " + string(r.Result()) + "."
 		case errors.Is(err, ErrUnavailable) && age < Staleness:
 			s.Log.WarnContext(ctx, "a workflow cannot be reached; it will be tried again", "request", r.ID, "error", err)
 			again = earliest(again, pause(age))

@@ -111,8 +111,8 @@ func (p *progress) lose(n Notice, why error) {
 }
 
 // tellAll has every channel told of what it was not told of, side by side, so that one
-// that is slow keeps none waiting. It returns how far each got, what cannot be
-// delivered at all, and after which pause to go on (zero if there is none to wait for).
+// that is slow keeps none waiting. It returns how far each got, what it has missed, and
+// after which pause to go on (zero if there is nothing to go on with).
 func (s *Service) tellAll(ctx context.Context, before map[string]int, events []audit.Event, r *Request) (told map[string]int, failed map[string]string, again time.Duration) {
 	told, failed = map[string]int{}, map[string]string{}
 	channels := s.Messages.Channels("")
@@ -271,13 +271,7 @@ func earliest(a, b time.Duration) time.Duration {
 
 // untold reports whether some channel, or a workflow, is still to hear of the request.
 func (s *Service) untold(r *Request) bool {
-	if s.behind(r.Told, r.Events) {
-		return true
-	}
-	result := r.Result()
-	return slices.ContainsFunc(r.openCallbacks(), func(c Callback) bool {
-		return slices.Contains(c.Events, result) || r.State().Ended()
-	})
+	return s.behind(r.Told, r.Events) || len(r.dueCallbacks()) > 0
 }
 
 func (s *Service) behind(told map[string]int, events int) bool {

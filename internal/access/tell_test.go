@@ -487,6 +487,40 @@ func TestAWorkflowWaits(t *testing.T) {
 	}
 }
 
+// TestAWorkflowIsAlwaysAnswered: what it waits for came and went while it could not be
+// reached, or never came. Its run would wait on for ever; it hears how things ended.
+func TestAWorkflowIsAlwaysAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }
+	a := ask("web01")
+	a.Duration = 5 * time.Minute
+	r := w.submit(a)
+	w.subscribe(r.ID, callback, "granted", "denied")
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+	w.pass(5 * time.Minute)
+	w.wantState(r.ID, access.Expired)
+	w.channel.Fail = nil
+	w.sweep()
+	w.sweep()
+	if got := w.calls(); !slices.Equal(got, []access.State{access.Expired}) {
+		t.Errorf("called with %v, want once, when it was over", got)
+	}
+
+	w = newWorld(t)
+	w.rule(oneApprover)
+	r = w.awaiting("web01")
+	w.subscribe(r.ID, callback, "expired")
+	w.revoke(r.ID)
+	w.deliver()
+	if got := w.calls(); !slices.Equal(got, []access.State{access.Cancelled}) {
+		t.Errorf("called with %v, want once, when it was cancelled", got)
+	}
+	if r := w.request(r.ID); !r.Finished() {
+		t.Errorf("not finished: %+v", r.Callbacks)
+	}
+}
+
 func TestAWorkflowThatIsDownIsToldLater(t *testing.T) {
 	w := newWorld(t)
 	w.channel.Fail = func(accesstest.Sent) error { return access.ErrUnavailable }

@@ -43,7 +43,7 @@ type LiftLockdown struct {
 type NewSubscription struct {
 	CallbackURL string   `json:"callbackUrl,omitempty" doc:"@listCallbackUrl(). It is a secret and treated as one."`
 	RequestID   string   `json:"requestId,omitempty"`
-	Events      []string `json:"events,omitempty" doc:"Outcomes to wait for: granted, denied, expired. The first that comes true is told. Left out: all."`
+	Events      []string `json:"events,omitempty" doc:"Outcomes to wait for: granted, denied, expired. The first that comes true is told, or else the one that the request ends with. Left out: all."`
 }
 
 // Subscription is the answer of POST /api/subscriptions.

@@ -1,6 +1,7 @@
 package logicapp
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func TestRequestIsMadeOnce(t *testing.T) {
 				j.set(func() { j.state = "Active" })
 				g.after(r, "Create", 2, 2*time.Second)
 			} else {
-				g.callBack(r, j, `{"event":"granted"}`)
+				g.callBack(r, j, `{"outcome":"granted"}`)
 			}
 			g.ends(r, Succeeded)
 			if d := cmp.Diff(map[string]int{r.ID: 1}, j.requests); d != "" {
@@ -119,13 +120,13 @@ func TestRequestThatNobodyDecides(t *testing.T) {
 }
 
 func TestRequestByWebhook(t *testing.T) {
-	for _, event := range []string{"granted", "denied", "expired"} {
-		t.Run(event, func(t *testing.T) {
+	for _, outcome := range []string{"granted", "denied", "expired"} {
+		t.Run(outcome, func(t *testing.T) {
 			j := newJitgate(t)
 			g, r, location := want(t, j, shipped.RequestWebhook)
-			g.callBack(r, j, `{"event":"`+event+`"}`)
+			g.callBack(r, j, `{"outcome":"`+outcome+`"}`)
 			g.ends(r, Succeeded)
-			g.answers(location, 200, event)
+			g.answers(location, 200, `"outcome":"`+outcome+`"`)
 			if d := cmp.Diff([]string{"1"}, j.cancelled); d != "" {
 				t.Error("unsubscribed:", d)
 			}
@@ -142,6 +143,20 @@ func TestRequestByWebhook(t *testing.T) {
 				t.Error("the history shows the callback URL")
 			}
 		})
+	}
+}
+
+// TestRequestByWebhookOfAnotherOutcome: whoever waits only to hear that access is open
+// hears all the same how a request ended. The workflow passes that on as it does any.
+func TestRequestByWebhookOfAnotherOutcome(t *testing.T) {
+	document := bytes.Replace(shipped.RequestWebhook, []byte(`[ "granted", "denied", "expired" ]`), []byte(`[ "granted" ]`), 1)
+	j := newJitgate(t)
+	g, r, location := want(t, j, document)
+	g.callBack(r, j, `{"outcome":"expired","request":{"state":"Expired"}}`)
+	g.ends(r, Succeeded)
+	g.answers(location, 200, `"outcome":"expired"`)
+	if d := cmp.Diff([]string{"granted"}, j.events); d != "" {
+		t.Error("waits for:", d)
 	}
 }
 
