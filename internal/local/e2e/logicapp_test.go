@@ -74,14 +74,14 @@ func TestShippedWorkflows(t *testing.T) {
 	}, logicapp.Engine{
 		Token:  identity("workflow"),
 		Verify: func(_ context.Context, token string) (map[string]any, error) { return verified(stack.Load(), token) },
-		Connectors: map[string]logicapp.Connector{"teams": func(context.Context, map[string]any) (any, error) {
+		Connectors: map[string]logicapp.Connector{"teams": logicapp.Teams(func(context.Context, map[string]any) (any, error) {
 			decision := "approve"
 			if pressed.Add(1) > 2 {
 				decision = "deny"
 			}
 			return map[string]any{"data": map[string]any{"decision": decision, "comment": "from Teams"},
 				"responder": map[string]any{"objectId": approver, "displayName": "Dave"}}, nil
-		}},
+		})},
 	}, "approval")
 	own := map[string]any{"jitBaseUrl": front.URL, "jitAudience": local.Audience}
 	webhook := run(shipped.RequestWebhook, own, logicapp.Engine{Token: identity("runner")}, "webhook")

@@ -47,7 +47,7 @@ func ask(t *testing.T, j *jitgate, teams Connector, body string) (rig, *Run) {
 	w.Enabled = true
 	g := start(t, w, Engine{
 		Verify:     func(context.Context, string) (map[string]any, error) { return callerClaims(), nil },
-		Connectors: map[string]Connector{"teams": teams},
+		Connectors: map[string]Connector{"teams": Teams(teams)},
 	})
 	status, _, answer := g.post(g.app.TriggerURL(), body, "Authorization", "Bearer good")
 	if status != http.StatusAccepted || answer != "" {
@@ -108,6 +108,9 @@ func TestApprovalCard(t *testing.T) {
 		t.Error("no callback URL:", body["notificationUrl"])
 	}
 	message := body["body"].(map[string]any)
+	if d := cmp.Diff("Your answer goes to jitgate, which checks that it counts. See what became of the request: https://jit.example.org/requests/1", message["updateMessage"]); d != "" {
+		t.Error(d)
+	}
 	if d := cmp.Diff(map[string]any{"groupId": "group-1", "channelId": "19:channel@thread.tacv2"}, message["recipient"]); d != "" {
 		t.Error(d)
 	}
@@ -139,14 +142,56 @@ func TestApprovalCard(t *testing.T) {
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Error(d)
 	}
-	var buttons []string
+	if d := cmp.Diff([]string{`["Action.Submit","Approve",{"decision":"approve"},null]`, `["Action.Submit","Deny",{"decision":"deny"},null]`,
+		`["Action.OpenUrl","Open in jitgate",null,"https://jit.example.org/requests/1"]`}, buttons(card)); d != "" {
+		t.Error(d)
+	}
+}
+
+func buttons(card map[string]any) (all []string) {
 	for _, a := range list(card["actions"]) {
 		m := a.(map[string]any)
-		buttons = append(buttons, string(encode([]any{m["type"], m["title"], m["data"], m["url"]})))
+		all = append(all, string(encode([]any{m["type"], m["title"], m["data"], m["url"]})))
 	}
-	if d := cmp.Diff([]string{`["Action.Submit","Approve",{"decision":"approve"},null]`, `["Action.Submit","Deny",{"decision":"deny"},null]`,
-		`["Action.OpenUrl","Open in jitgate",null,"https://jit.example.org/requests/1"]`}, buttons); d != "" {
+	return all
+}
+
+// TestApprovalWithoutALink: JITGATE_REQUEST_LINK is not set. The card has no button that
+// leads nowhere, for which Teams would refuse all of it.
+func TestApprovalWithoutALink(t *testing.T) {
+	j := newJitgate(t)
+	var message map[string]any
+	g, r := ask(t, j, func(ctx context.Context, in map[string]any) (any, error) {
+		message = in["body"].(map[string]any)["body"].(map[string]any)
+		return pressed("approve")(ctx, in)
+	}, strings.Replace(awaiting(t, simpleID), `"https://jit.example.org/requests/1"`, `""`, 1))
+	g.ends(r, Succeeded)
+	card := decoded(t, message["messageBody"].(string)).(map[string]any)
+	if d := cmp.Diff([]string{`["Action.Submit","Approve",{"decision":"approve"},null]`, `["Action.Submit","Deny",{"decision":"deny"},null]`}, buttons(card)); d != "" {
 		t.Error(d)
+	}
+	if d := cmp.Diff("Your answer goes to jitgate, which checks that it counts.", message["updateMessage"]); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTeamsRefusesCards(t *testing.T) {
+	teams := Teams(pressed("approve"))
+	for card, want := range map[string]string{
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.Submit"},{"type":"Action.OpenUrl","url":"https://jit.example.org/1"}]}`: "",
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.OpenUrl","url":""}]}`:                                                   "not an absolute URL",
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.OpenUrl"}]}`:                                                            "not an absolute URL",
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.OpenUrl","url":"/requests/1"}]}`:                                        "not an absolute URL",
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.OpenUrl","url":"javascript:alert(1)"}]}`:                                "not an absolute URL",
+		`{"type":"AdaptiveCard","actions":[null]}`:                                                                                 "not supported",
+		`{"type":"AdaptiveCard","actions":{}}`:                                                                                     "not an Adaptive Card",
+		`{"type":"message"}`:                                                                                                       "not an Adaptive Card",
+		`"}`:                                                                                                                       "not JSON",
+	} {
+		_, err := teams(t.Context(), map[string]any{"body": map[string]any{"body": map[string]any{"messageBody": card}}})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", card, err, want)
+		}
 	}
 }
 

@@ -55,6 +55,8 @@ func TestExpressions(t *testing.T) {
 		{"@{replace('{x}', '}', '|')}", `"{x|"`},
 		{"@first(body('Ask')['list'])['a']", `1`},
 		{"@last(split(item()['vm'], '/'))", `"web01"`},
+		{"@take(body('Ask')['list'], if(true, 1, 2))", `[{"a":1}]`},
+		{"@take(body('Ask')['list'], 9)", `[{"a":1},{"a":2}]`},
 		{"@-1.5", `-1.5`},
 	} {
 		got, err := fs.expand(c.in)
@@ -101,6 +103,9 @@ func TestExpressionsThatFail(t *testing.T) {
 		{"@and(true, 'x')", "want booleans"},
 		{"@first(json('[]'))", "array is empty"},
 		{"@last(3)", "want an array"},
+		{"@take('abc', 2)", "want an array"},
+		{"@take(body('Ask')['list'], '2')", "a number of items"},
+		{"@take(body('Ask')['list'], -1)", "a number of items"},
 		{"@json('{')", "json()"},
 	} {
 		v, err := fs.expand(c.in)

@@ -20,6 +20,7 @@ var pure = functions{
 	"encodeuricomponent": {1, 1, encodeURIComponent},
 	"first":              {1, 1, func(a []any) (any, error) { return end(a[0], func(n int) int { return 0 }) }},
 	"last":               {1, 1, func(a []any) (any, error) { return end(a[0], func(n int) int { return n - 1 }) }},
+	"take":               {2, 2, take},
 	"equals":             {2, 2, func(a []any) (any, error) { return same(a[0], a[1]), nil }},
 	"not":                {1, 1, func(a []any) (any, error) { return logic(a, func(v []bool) bool { return !v[0] }) }},
 	"and":                {1, -1, func(a []any) (any, error) { return logic(a, all) }},
@@ -91,6 +92,16 @@ func end(v any, which func(n int) int) (any, error) {
 		return string(runes[which(len(runes))]), nil
 	}
 	return nil, fmt.Errorf("want an array or a string, not %s", kind(v))
+}
+
+// take is the front of an array: as many items as were asked for, or as there are.
+func take(args []any) (any, error) {
+	list, isArray := args[0].([]any)
+	n, isCount := number(args[1])
+	if !isArray || !isCount || n < 0 {
+		return nil, fmt.Errorf("want an array and a number of items, not %s and %s", kind(args[0]), kind(args[1]))
+	}
+	return list[:min(n, len(list))], nil
 }
 
 func same(a, b any) bool {
