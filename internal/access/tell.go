@@ -175,8 +175,8 @@ func (s *Service) tellChannel(ctx context.Context, channel string, before map[st
 			}
 			continue
 		}
-		if failing != nil {
-			p.lose(failing.notice, failing.err)
+		if failing != nil { // whatever it answers to this one, the channel works
+			p.lose(failing.notice, fmt.Errorf("%w; it takes others", failing.err))
 			failing = nil
 		}
 		if accepted = accepted || err == nil; err != nil {

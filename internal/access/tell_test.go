@@ -389,7 +389,7 @@ func TestANoticeThatAChannelChokesOn(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("told of %v, want %v", got, want)
 	}
-	if got := w.failures(r.ID); len(got) != 1 || !strings.Contains(got[0], `"Access of alice@contoso.example to web01 is open": `) || !strings.Contains(got[0], "answered 500") {
+	if got := w.failures(r.ID); len(got) != 1 || !strings.Contains(got[0], `"Access of alice@contoso.example to web01 is open": `) || !strings.Contains(got[0], "answered 500; it takes others") {
 		t.Errorf("the record: %q", got)
 	}
 	if n := len(w.notices(audit.LockdownSet)); n != 2 {
