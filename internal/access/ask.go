@@ -191,8 +191,9 @@ func (c *check) ports(at string, forms []FormPort) []policy.Port {
 }
 
 // clip keeps a refusal readable when the caller sent a novel.
-func clip(text string) string {
-	const most = 120
+func clip(text string) string { return clipTo(text, 120) }
+
+func clipTo(text string, most int) string {
 	if utf8.RuneCountInString(text) <= most {
 		return text
 	}

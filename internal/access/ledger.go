@@ -10,16 +10,22 @@ import (
 )
 
 // The ledger is one row, and a row has an end. Neither whoever can make alerts nor whoever
-// has stolen the account of an approver must be able to fill it up: then nobody could
-// lock anything down, that account included.
+// has stolen the accounts of approvers must be able to fill it up: then nobody could lock
+// anything down, those accounts included. So an entry is short whatever people write, and
+// the row holds the most of every kind at once. Lockdowns of people are a kind of their
+// own: administrators alone set them, and find room whatever approvers and alerts do.
 const (
-	// MaxLockdowns is how many lockdowns of one person hold at a time.
+	// MaxLockdowns is how many lockdowns of people hold at a time, and how many that
+	// people set on anything else.
 	MaxLockdowns = 100
 	// MaxAlertLockdowns is how many lockdowns of alerts hold at a time.
-	MaxAlertLockdowns = 300
+	MaxAlertLockdowns = 100
 	// MaxPreApproved is how many machines are pre-approved at a time, counted once for
 	// each pre-approval.
-	MaxPreApproved = 300
+	MaxPreApproved = 100
+	// maxReason is how many characters of its reason a lockdown keeps. The record has
+	// all of it.
+	maxReason = 200
 	// mostEnded is how much of it ends in one change: each leaves an event, and a change
 	// saves at most 99 of them.
 	mostEnded = 90
@@ -45,7 +51,7 @@ type Lockdown struct {
 	Until  time.Time // zero = until somebody lifts it
 	Alert  string    // alert.Alert.Key of the news that lifts it; empty for one that only people lift
 	By     Person
-	Reason string
+	Reason string // the beginning of it
 	At     time.Time
 }
 
@@ -59,11 +65,17 @@ func (l Lockdown) outlasts(o Lockdown) bool {
 		!l.Until.IsZero() && !o.Until.IsZero() && !o.Until.After(l.Until)
 }
 
-// setBy counts the lockdowns that somebody has set.
-func (l *Ledger) setBy(who Person) int {
+// short is the lockdown as the row keeps it.
+func (l Lockdown) short() Lockdown {
+	l.Reason, l.By.Name = clipTo(l.Reason, maxReason), clip(l.By.Name)
+	return l
+}
+
+// like counts the lockdowns of the same kind: of people, of alerts, and the rest.
+func (l *Ledger) like(o Lockdown) int {
 	n := 0
 	for _, d := range l.Lockdowns {
-		if d.By.Same(who) {
+		if d.By.Same(jitgate) == o.By.Same(jitgate) && (d.User == "") == (o.User == "") {
 			n++
 		}
 	}

@@ -79,6 +79,7 @@ func (s *Service) LockDown(ctx context.Context, l Lockdown, by Person) (Lockdown
 	if err := s.addLockdown(ctx, l); err != nil {
 		return Lockdown{}, 0, err
 	}
+	l = l.short()
 	ended, err := s.closeUnder(ctx, l)
 	return l, ended, err
 }
@@ -91,13 +92,13 @@ func (s *Service) addLockdown(ctx context.Context, l Lockdown) error {
 			return nil, nil
 		}
 		d.Lockdowns = slices.DeleteFunc(d.Lockdowns, l.outlasts)
-		switch n := d.setBy(l.By); {
+		switch n := d.like(l); {
 		case l.By.Same(jitgate) && n >= MaxAlertLockdowns:
 			return nil, fmt.Errorf("%w: alerts hold %d lockdowns already, and people have to find room for theirs; lift some", ErrUnavailable, n)
 		case !l.By.Same(jitgate) && n >= MaxLockdowns:
-			return nil, refuse(LockdownsTooMany, "", fmt.Sprintf("%d lockdowns of yours are in force; lift some, or lock down a wider scope.", n))
+			return nil, refuse(LockdownsTooMany, "", fmt.Sprintf("%d lockdowns like this one are in force; lift some, and lock down a wider scope instead.", n))
 		}
-		d.Lockdowns = append(d.Lockdowns, l)
+		d.Lockdowns = append(d.Lockdowns, l.short())
 		rec := record{at: l.At, by: l.By}
 		rec.add(audit.LockdownSet, nil, audit.Event{VM: l.Scope.ID().String(), Text: l.text() + " " + sentence(l.Reason)})
 		return rec.events, nil

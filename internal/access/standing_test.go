@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -284,21 +285,83 @@ func TestMachinesThatNobodyLooksAfter(t *testing.T) {
 	wantCode(t, err, access.ScopeNotLookedAt)
 }
 
-// TestOnePersonDoesNotFillTheLedgerUp: a stolen account could not be locked down any more.
+// TestOnePersonDoesNotFillTheLedgerUp, nor do several: a stolen account could not be
+// locked down any more.
 func TestOnePersonDoesNotFillTheLedgerUp(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.service.Ledgers.UpdateLedger(ctx, func(l *access.Ledger) ([]audit.Event, error) {
-		for i := range access.MaxLockdowns {
-			l.Lockdowns = append(l.Lockdowns, access.Lockdown{ID: fmt.Sprint(i), Scope: scopeOf(fmt.Sprint("no-such-", i)), By: realBob, Reason: strings.Repeat("🔒", access.MaxJustification)})
-		}
-		return []audit.Event{{Kind: audit.LockdownSet, At: w.clock.Now()}}, nil
-	})
+	novel := strings.Repeat("<", access.MaxJustification)
+	_, _, err := w.service.LockDown(ctx, access.Lockdown{Scope: scopeOf("db02"), Reason: novel}, realBob)
 	must(t, err)
-	_, _, err = w.service.LockDown(ctx, access.Lockdown{Scope: scopeOf("web01"), Reason: "x"}, realBob)
-	wantCode(t, err, access.LockdownsTooMany)
+	w.multiplyLockdowns(access.MaxLockdowns)
+	for _, who := range []access.Person{realBob, dave} {
+		_, _, err = w.service.LockDown(ctx, access.Lockdown{Scope: scopeOf("web01"), Reason: "x"}, who)
+		wantCode(t, err, access.LockdownsTooMany)
+	}
 	w.lockDown(access.Lockdown{User: bobsID})
 	_, err = w.service.Submit(ctx, as(realBob), "", ask("web01"))
 	wantCode(t, err, access.LockedDown)
+	events, err := w.service.Ledgers.LedgerEvents(ctx, 0, 1)
+	must(t, err)
+	if !strings.Contains(events[0].Text, novel) {
+		t.Errorf("the record lost the reason: %.300s", events[0].Text)
+	}
+	if kept := w.ledger().Lockdowns[0].Reason; len(kept) >= len(novel) || !strings.HasPrefix(kept, "<<<") {
+		t.Errorf("the ledger keeps the reason %q", kept)
+	}
+}
+
+// TestTheLedgerHoldsTheMostOfEverything: as many entries of every kind as there may be
+// fit into its row, each as long as somebody can make it.
+func TestTheLedgerHoldsTheMostOfEverything(t *testing.T) {
+	for _, letter := range []string{"<", `"`, "🔒"} { // JSON writes six characters for the first, unless told not to, and two for the others
+		w := newWorld(t)
+		long := func(n int) string { return strings.Repeat(letter, n) }
+		// An id may have letters that count twice, too.
+		vm := vmIn(strings.Repeat("𝐠", 90), strings.Repeat("𝐯", 80))
+		until := w.clock.Now().Add(time.Hour + 123456789)
+		who := access.Person{Tenant: bobsID, Object: bobsID, Name: long(300)}
+		for _, l := range []access.Lockdown{{Scope: policy.ScopeOf(vm)}, {User: workflowID}} {
+			l.Reason, l.Until = long(access.MaxJustification), until
+			_, _, err := w.service.LockDown(ctx, l, who)
+			must(t, err)
+		}
+		w.multiplyLockdowns(access.MaxLockdowns)
+		var ports []policy.Port
+		for n := range access.MaxPorts {
+			ports = append(ports, policy.Port{Number: uint16(65535 - n), Protocol: policy.TCP})
+		}
+		for i, act := range []alert.Action{{Lockdown: &alert.Lock{Until: until}}, {PreApproval: &alert.PreApproval{Group: oncall, For: time.Hour, Ports: ports}}} {
+			act.Rule, act.Machines = long(64/len(letter)), []armid.ID{vm}
+			signal := access.Signal{Key: fmt.Sprintf("%064d", i), Alert: strings.Repeat("a", 64), Rule: long(256), Action: act, ReceivedAt: w.clock.Now()}
+			must(t, w.service.Ledgers.InsertSignal(ctx, signal))
+			must(t, w.service.CarryOutSignal(ctx, signal.Key))
+		}
+		_, err := w.service.Ledgers.UpdateLedger(ctx, func(l *access.Ledger) ([]audit.Event, error) {
+			last := &l.Lockdowns[len(l.Lockdowns)-1]
+			if !last.By.Same(access.Person{Object: audit.System}) || len(l.PreApprovals) != 1 {
+				t.Fatalf("no entries of alerts: %+v, %d pre-approvals", last, len(l.PreApprovals))
+			}
+			last.Alert = strings.Repeat("a", 64)
+			l.Lockdowns = append(l.Lockdowns, slices.Repeat(l.Lockdowns[len(l.Lockdowns)-1:], access.MaxAlertLockdowns-1)...)
+			l.PreApprovals = slices.Repeat(l.PreApprovals, access.MaxPreApproved)
+			return []audit.Event{{Kind: audit.LockdownSet, At: w.clock.Now()}}, nil
+		})
+		if err != nil {
+			t.Errorf("with %s: %v", letter, err)
+		}
+	}
+}
+
+// multiplyLockdowns has the ledger hold each lockdown so many times.
+func (w *world) multiplyLockdowns(n int) {
+	w.tb.Helper()
+	_, err := w.service.Ledgers.UpdateLedger(ctx, func(l *access.Ledger) ([]audit.Event, error) {
+		l.Lockdowns = slices.Repeat(l.Lockdowns, n)
+		return []audit.Event{{Kind: audit.LockdownSet, At: w.clock.Now()}}, nil
+	})
+	if err != nil {
+		w.tb.Fatalf("each lockdown %d times: %v", n, err)
+	}
 }
 
 // TestMuchThatEndsAtOnce: a change saves at most 99 events. What ends or begins may
@@ -334,7 +397,7 @@ func TestMuchThatEndsAtOnce(t *testing.T) {
 	empty()
 
 	sick := metric(t, "06-extra-resource-health.json", "web01")
-	for i := range 150 {
+	for i := range access.MaxPreApproved - 1 {
 		sick.Machines = append(sick.Machines, vmID(fmt.Sprint("no-such-", i)))
 	}
 	w.take(sick, access.Accepted)

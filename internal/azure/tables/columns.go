@@ -79,13 +79,16 @@ func (c columns) text(name string) string {
 	}
 }
 
-// setBody stores a value as JSON.
+// setBody stores a value as JSON, without the escapes for HTML: six characters for one
+// would let whoever writes a text choose how much of a row it takes.
 func (c columns) setBody(v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return err
 	}
-	return c.setText("Body", string(data))
+	return c.setText("Body", strings.TrimSuffix(text.String(), "\n"))
 }
 
 func (c columns) body(v any) error { return json.Unmarshal([]byte(c.text("Body")), v) }
