@@ -26,7 +26,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	huma.Register(a, operation("list-lockdowns", http.MethodGet, "", "List the lockdowns in force", "", http.StatusOK), f.list)
 	huma.Register(a, operation("lock-down", http.MethodPost, "",
 		"Close everything of a person, a machine or a scope, and refuse new access until it is lifted",
-		"Once it answers, nothing new opens. The rules of what was open go within seconds.", http.StatusCreated), f.set)
+		"Once it answers, nothing new opens. The rules of what was open go within seconds. Only an administrator locks down a person.", http.StatusCreated), f.set)
 	huma.Register(a, operation("lift-lockdown", http.MethodPost, "/{id}/lift",
 		"Let access be asked for again", "What was closed stays closed. Whoever is locked down cannot lift anything.", http.StatusOK), f.lift)
 }
@@ -58,6 +58,11 @@ type setInput struct{ Body api.NewLockdown }
 type setOutput struct{ Body api.LockedDown }
 
 func (f function) set(ctx context.Context, in *setInput) (*setOutput, error) {
+	if in.Body.User != "" {
+		if err := web.Require(ctx, identity.LockdownPerson); err != nil {
+			return nil, f.fail(ctx, err)
+		}
+	}
 	form := access.LockdownForm{User: in.Body.User, Scope: in.Body.Scope, Until: in.Body.Until, Reason: in.Body.Reason}
 	wish, err := form.Read(f.service.Now().UTC())
 	if err != nil {

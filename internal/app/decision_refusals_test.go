@@ -103,7 +103,9 @@ func TestDecisionRefusals(t *testing.T) {
 		{"an unknown outcome", "POST", "/api/subscriptions", subscription(callbackURL, id, `"opened"`), "", workflow, 400, "events_invalid"},
 
 		{"a lockdown of nothing", "POST", "/api/lockdowns", `{"reason":"x"}`, "bob", nil, 400, "lockdown_invalid"},
-		{"a lockdown of a name", "POST", "/api/lockdowns", `{"user":"alice@contoso.example","reason":"x"}`, "bob", nil, 400, "lockdown_invalid"},
+		{"a lockdown of a name", "POST", "/api/lockdowns", `{"user":"alice@contoso.example","reason":"x"}`, "carol", nil, 400, "lockdown_invalid"},
+		{"an approver locks down a person", "POST", "/api/lockdowns", `{"user":"` + workflowOID + `","reason":"x"}`, "bob", nil, 403, "role_missing"},
+		{"an approver locks down a person beside a scope", "POST", "/api/lockdowns", `{"user":"` + workflowOID + `","scope":"tenant","reason":"x"}`, "bob", nil, 403, "role_missing"},
 		{"a lockdown in the past", "POST", "/api/lockdowns", `{"scope":"tenant","until":"2020-01-01T00:00:00Z","reason":"x"}`, "bob", nil, 400, "lockdown_invalid"},
 		{"a lockdown without a reason", "POST", "/api/lockdowns", `{"scope":"tenant"}`, "bob", nil, 400, "comment_missing"},
 		{"lift what is not there", "POST", "/api/lockdowns/x/lift", ``, "bob", nil, 404, "lockdown_not_found"},

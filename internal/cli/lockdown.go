@@ -24,7 +24,7 @@ func (a *App) lockdownCommand() *cobra.Command {
 until the lockdown is lifted or its time is over. It covers a person or application,
 a virtual machine, a resource group, a subscription, or with --scope tenant
 everything. No policy and no break-glass gets past it, and whoever is locked down
-can lift none.
+can lift none. Only an administrator locks down a person.
 
 ` + connectionsGoOn,
 		Example: `  jitgate lockdown --vm web01 --until 4h --reason "INC-1042 brute force"

@@ -21,8 +21,9 @@ const (
 	BreakGlassReview Operation = "breakglass.review" // to close the review that is due afterwards
 	SubscribeOwn     Operation = "subscription.own"  // a workflow waits for what it asked for itself
 	SubscribeAny     Operation = "subscription.any"
-	Lockdown         Operation = "lockdown"    // to put one on, to lift it, to see them
-	LedgerRead       Operation = "ledger.read" // the record of the installation
+	Lockdown         Operation = "lockdown"        // to put one on, to lift it, to see them
+	LockdownPerson   Operation = "lockdown.person" // to put one on a person
+	LedgerRead       Operation = "ledger.read"     // the record of the installation
 	PolicyRead       Operation = "policy.read"
 	PolicyWrite      Operation = "policy.write"
 	PolicyApprove    Operation = "policy.approve"  // a change that somebody else wrote
@@ -80,6 +81,7 @@ var allowed = map[Operation]rule{
 	SubscribeOwn:     people().orApplications(RoleRequest).andGuests(),
 	SubscribeAny:     people().orApplications(RoleDecideWorkflow),
 	Lockdown:         people(RoleApprove, RoleAdmin),
+	LockdownPerson:   people(RoleAdmin), // an approver could lock every administrator out: who is locked down lifts nothing
 	LedgerRead:       people(RoleApprove, RoleAdmin, RoleAudit),
 	PolicyRead:       people(RoleRequest, RoleApprove, RoleAdmin, RoleAudit).orApplications(RolePolicyWrite),
 	PolicyWrite:      people(RoleAdmin).orApplications(RolePolicyWrite),

@@ -28,6 +28,7 @@ func TestMay(t *testing.T) {
 		{"subscription.own", nil, []string{"Jit.Request"}, ""},
 		{"subscription.any", nil, []string{"Jit.Decide.Workflow"}, ""},
 		{"lockdown", []string{"Jit.Approve", "Jit.Admin"}, nil, ""},
+		{"lockdown.person", []string{"Jit.Admin"}, nil, ""},
 		{"ledger.read", []string{"Jit.Approve", "Jit.Admin", "Jit.Audit"}, nil, ""},
 		{"alert.report", nil, []string{"Jit.Decide.Workflow"}, ""},
 		{"policy.read", []string{"Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Audit"}, []string{"Jit.Policy.Write"}, ""},

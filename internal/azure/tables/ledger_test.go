@@ -2,8 +2,10 @@ package tables
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,6 +69,36 @@ func TestQueriesOfLedger(t *testing.T) {
 	after := a.Counts()
 	if queries, others := after["query"]-before["query"], sum(after)-sum(before); queries != 5 || others != 5 {
 		t.Errorf("%d queries and %d operations in all, want 5 of each: nothing was to be forgotten", queries, others)
+	}
+}
+
+// A lockdown is taken out by hand as docs/operate.md says: the way out when everybody
+// who may lift one is locked down.
+func TestALockdownIsTakenOutByHand(t *testing.T) {
+	s := newAccount(t).store(t)
+	if err := errors.Join(lockSample(t.Context(), s, "one"), lockSample(t.Context(), s, "two")); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := s.ledger.get(t.Context(), "ledger", "ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := stored.columns["Body"].(string)
+	var body map[string]any
+	if err := json.Unmarshal([]byte(text), &body); err != nil {
+		t.Fatal(err)
+	}
+	body["lockdowns"] = slices.DeleteFunc(body["lockdowns"].([]any), func(l any) bool { return l.(map[string]any)["id"] == "one" })
+	edited, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ledger.write(t.Context(), merge(stored, columns{"Body": string(edited)})); err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Ledger(t.Context())
+	if err != nil || len(l.Lockdowns) != 1 || l.Lockdowns[0].ID != "two" || l.Events != 2 {
+		t.Errorf("ledger %+v, error %v", l, err)
 	}
 }
 
