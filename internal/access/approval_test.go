@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -137,6 +138,56 @@ func TestNobodyDecidesInTime(t *testing.T) {
 	w.clock.Advance(4 * time.Hour)
 	w.sweep()
 	w.wantState(lost.ID, access.Lapsed)
+}
+
+// TestAVoteInTimeCounts also when it is looked at late, and when it is given while the
+// end of the time is being looked at. One that is not enough lapses with the rest.
+func TestAVoteInTimeCounts(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	w.clock.Advance(4*time.Hour - time.Minute)
+	w.vote(r.ID, approver(bob))
+	w.clock.Advance(time.Minute) // the queue is slow
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+
+	w.rule(twoApprovers)
+	r, short := w.awaiting("web01"), w.awaiting("db01")
+	w.vote(r.ID, approver(bob))
+	w.vote(short.ID, approver(bob))
+	w.deliver()
+	w.clock.Advance(4 * time.Hour)
+	slow := approver(dave)
+	slow.At = r.DecideBy.Add(-time.Minute)
+	busy := *w.service
+	busy.Store = &meanwhile{w.service.Store, 2, func() { // between the decision and the look at the time
+		_, err := w.service.Store.UpdateRequest(ctx, r.ID, func(r *access.Request) ([]audit.Event, error) {
+			r.Votes = append(r.Votes, slow)
+			return []audit.Event{{Kind: audit.ApprovalGiven, At: slow.At}}, nil
+		})
+		must(t, err)
+	}}
+	must(t, busy.Evaluate(ctx, r.ID))
+	w.wantState(r.ID, access.AwaitingApproval)
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+	w.wantState(short.ID, access.Lapsed)
+}
+
+// meanwhile is a store in which something happens right before its n-th change of a
+// request: whoever changes it had read it earlier.
+type meanwhile struct {
+	access.Store
+	n  int
+	do func()
+}
+
+func (m *meanwhile) UpdateRequest(ctx context.Context, id string, change func(*access.Request) ([]audit.Event, error)) (access.Request, error) {
+	if m.n--; m.n == 0 {
+		m.do()
+	}
+	return m.Store.UpdateRequest(ctx, id, change)
 }
 
 // TestPolicyIsAskedAgainWhenItIsApproved: what was allowed when it was asked for may

@@ -89,6 +89,14 @@ func (s *Service) Vote(ctx context.Context, id string, v Vote) (Request, error) 
 	return r, nil
 }
 
+// lastVote is when somebody last spoke; zero when nobody has.
+func (r *Request) lastVote() time.Time {
+	if len(r.Votes) == 0 {
+		return time.Time{}
+	}
+	return r.Votes[len(r.Votes)-1].At
+}
+
 // votable refuses a vote that cannot count for any machine of the request.
 func (r *Request) votable(v Vote) error {
 	switch {

@@ -31,7 +31,7 @@ func (s *Service) Evaluate(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("read request %s: %w", id, err)
 	}
-	if r.undecided(s.now()) {
+	if r.undecided() {
 		if r, err = s.decide(ctx, r); err != nil {
 			return fmt.Errorf("decide request %s: %w", id, err)
 		}
@@ -43,10 +43,11 @@ func (s *Service) Evaluate(ctx context.Context, id string) error {
 }
 
 // undecided reports whether there is something to decide: what nobody has looked at
-// yet, and what approvers have spoken about.
-func (r *Request) undecided(now time.Time) bool {
+// yet, and what approvers have spoken about. They spoke in time, or they would have been
+// refused, so it is heard however late it is looked at.
+func (r *Request) undecided() bool {
 	return slices.ContainsFunc(r.Targets, func(t Target) bool {
-		return t.State == Pending || t.State == AwaitingApproval && len(r.Votes) > 0 && !r.lapsed(now)
+		return t.State == Pending || t.State == AwaitingApproval && len(r.Votes) > 0
 	})
 }
 

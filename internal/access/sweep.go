@@ -93,7 +93,8 @@ func (s *Service) unattended(r *Request) bool {
 
 // votedBefore tells whether votes lie there that the evaluation should have looked at.
 func (r *Request) votedBefore(at time.Time) bool {
-	return len(r.Votes) > 0 && at.After(r.Votes[len(r.Votes)-1].At)
+	last := r.lastVote()
+	return !last.IsZero() && at.After(last)
 }
 
 // resume does at once what the lost message would have led to. Access past its
@@ -116,7 +117,7 @@ func (s *Service) resume(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	if updated.undecided(now) {
+	if updated.undecided() {
 		return s.Queue.Evaluate(ctx, r.ID, updated.Events)
 	}
 	if updated, err = s.noteTimes(ctx, updated); err != nil {

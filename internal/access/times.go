@@ -32,9 +32,10 @@ func (r *Request) reviewDue(now time.Time) bool {
 }
 
 // noteTimes puts on record what has become due by time alone: nobody decided, an end
-// is near, a review was not closed.
+// is near, a review was not closed. A vote that came after r was read does not lapse with
+// it: it was given in time and has a look of its own.
 func (s *Service) noteTimes(ctx context.Context, r Request) (Request, error) {
-	now := s.now()
+	now, heard := s.now(), r.lastVote()
 	due := r.reviewDue(now) || slices.ContainsFunc(r.Targets, func(t Target) bool {
 		return t.State == AwaitingApproval && r.lapsed(now) || t.reminderDue(now)
 	})
@@ -46,7 +47,7 @@ func (s *Service) noteTimes(ctx context.Context, r Request) (Request, error) {
 		for i := range r.Targets {
 			t := &r.Targets[i]
 			switch {
-			case t.State == AwaitingApproval && r.lapsed(now):
+			case t.State == AwaitingApproval && r.lapsed(now) && r.lastVote().Equal(heard):
 				t.EndedAt = now
 				t.Reason = Reason{Code: NotDecidedInTime, Sentence: "Nobody decided in time; ask again."}
 				rec.add(audit.RequestLapsed, t, audit.Event{Text: t.Reason.Sentence})
