@@ -60,14 +60,31 @@ func TestLockdownOfAMachine(t *testing.T) {
 	}
 }
 
-// TestALockedPersonCannotUndoIt: nor ask, nor decide, nor extend.
+// TestALockedPersonCannotUndoIt: nor ask, nor decide, nor extend, nor take from others
+// what is theirs.
 func TestALockedPersonCannotUndoIt(t *testing.T) {
 	w := newWorld(t)
 	bob := access.Person{Tenant: "t", Object: "b0b00000-0000-4000-8000-000000000002", Name: bob.Name}
-	w.rule(oneApprover)
+	w.rule("extensions: 1")
+	theirs := w.active("web01")
+	mine, err := w.service.Submit(ctx, as(bob), "", ask("web01"))
+	must(t, err)
+	w.deliver()
+	w.rule(oneApprover + "\nextensions: 1")
 	waiting := w.awaiting("web01")
-	l, _ := w.lockDown(access.Lockdown{User: bob.Object})
-	_, err := w.service.Vote(ctx, waiting.ID, approver(bob))
+	_, _, err = newCrash(w, 2).LockDown(ctx, access.Lockdown{User: bob.Object, Reason: "x"}, carol)
+	if l := w.ledger().Lockdowns; err == nil || len(l) != 1 {
+		t.Fatalf("it has to die when the lockdown is saved, and nothing closed: %v, %+v", err, l)
+	}
+	_, err = w.service.Extend(ctx, mine.ID, as(bob), "PT30M")
+	wantCode(t, err, access.LockedDown)
+	_, err = w.service.Revoke(ctx, theirs.ID, bob)
+	wantCode(t, err, access.LockedDown)
+	w.wantState(theirs.ID, access.Active)
+	_, err = w.service.Revoke(ctx, mine.ID, bob) // that harms nobody
+	must(t, err)
+	l := w.ledger().Lockdowns[0]
+	_, err = w.service.Vote(ctx, waiting.ID, approver(bob))
 	wantCode(t, err, access.LockedDown)
 	_, err = w.service.Submit(ctx, as(bob), "", ask("web01"))
 	wantCode(t, err, access.LockedDown)

@@ -15,12 +15,22 @@ import (
 // Revoke ends a request now: what is not decided is cancelled, what is open or
 // opening is closed. It returns once the intention is saved and the NSGs were
 // nudged; the state says Revoked when Azure confirmed. Revoking twice is harmless
-// while the request has not ended.
+// while the request has not ended. Whoever is locked down gives up what is theirs and
+// nothing of others: a stolen account must not take their access from responders.
 //
-// Errors: [ErrNotFound]; [Refusals] with RequestEnded; [ErrUnavailable], after
-// which the revocation may be saved already and is then carried out by the sweep
+// Errors: [ErrNotFound]; [Refusals] with RequestEnded or LockedDown; [ErrUnavailable],
+// after which the revocation may be saved already and is then carried out by the sweep
 // at the latest.
 func (s *Service) Revoke(ctx context.Context, id string, by Person) (Request, error) {
+	r, err := s.Store.Request(ctx, id)
+	if err != nil {
+		return Request{}, err
+	}
+	if !r.Requester.Same(by) {
+		if err := s.unlocked(ctx, by); err != nil {
+			return Request{}, err
+		}
+	}
 	return s.end(ctx, id, ending{by: by, pending: "Taken back before it was decided.", open: "To be closed before its time."})
 }
 
