@@ -47,7 +47,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 		"Have access end later", "As many times as policy says, and for no longer in all than it allows.",
 		identity.RequestExtendOwn), f.extend)
 	huma.Register(a, operation("review-request", http.MethodPost, "/{id}/review",
-		"Close the review after somebody broke the glass", "Whoever broke it cannot.", identity.BreakGlassReview), f.review)
+		"Close the review after somebody broke the glass", "Once the access has ended. Whoever broke the glass cannot.", identity.BreakGlassReview), f.review)
 	huma.Register(a, operation("list-events", http.MethodGet, "/{id}/events",
 		"Show the record of a request", "", identity.RequestReadOwn, identity.RequestReadAny), f.events)
 }

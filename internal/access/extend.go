@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"jitgate/internal/armid"
@@ -14,8 +14,9 @@ import (
 
 // Extend lets access that is open last longer by a duration: all of the request or
 // nothing of it, as many times as policy says and, from its opening, no longer than
-// policy allows for a whole access. It is not approved again; a policy that wants
-// that allows no extensions.
+// policy allows for a whole access. It is not approved again, so what policy wants
+// approved has to have been: access that nobody agreed to, by breaking the glass or for
+// an alert that is over, is not extended where somebody would have to agree.
 //
 // Errors: [ErrNotFound]; [Refusals]; [ErrUnavailable], after which it may be extended.
 func (s *Service) Extend(ctx context.Context, id string, by Actor, duration string) (Request, error) {
@@ -44,6 +45,9 @@ func (s *Service) Extend(ctx context.Context, id string, by Actor, duration stri
 		}
 		rec := record{at: at, by: by.Person}
 		r.Extensions++
+		if r.Review.Open() {
+			r.Review.DueAt = r.Review.DueAt.Add(d)
+		}
 		for i := range r.Targets {
 			if t := &r.Targets[i]; t.State == Active {
 				t.ExpiresAt, t.Reminded = t.ExpiresAt.Add(d), false
@@ -90,7 +94,7 @@ func (s *Service) mayExtend(ctx context.Context, r *Request, by Actor, d time.Du
 		e.Duration = t.ExpiresAt.Add(d).Sub(t.OpenedAt).Round(time.Second)
 		e.From = t.OpenedAt
 		out := rules.rule(e)
-		refusals := slices.DeleteFunc(out.refusals, func(r Refusal) bool { return r.Code == NoApprover })
+		refusals := out.refusals
 		if len(refusals) == 0 {
 			if err := s.entitled(ctx, by.Person, t.VM, RequesterRole); err != nil && !errors.As(err, &refusals) {
 				return err
@@ -99,6 +103,16 @@ func (s *Service) mayExtend(ctx context.Context, r *Request, by Actor, d time.Du
 		if len(refusals) == 0 && r.Extensions >= out.extensions {
 			refusals = append(refusals, Refusal{Code: ExtensionNotAllowed, Policy: out.nearest.Ref(),
 				Sentence: extensionsText(t.VM, out.nearest, out.extensions)})
+		}
+		if len(refusals) == 0 && out.approval != nil {
+			d := decision{ruling: out}
+			if d.heard, err = s.heard(ctx, rules, r, t.VM); err != nil {
+				return err
+			}
+			if !r.agreed(&d) {
+				refusals = append(refusals, Refusal{Code: ExtensionNotAllowed, Policy: strings.Join(out.approval.Policies, "; "), Sentence: fmt.Sprintf(
+					"%s to access to VM %s, and for this request that is not so; an extension asks nobody. Ask anew, which does.", needs(out.approval), t.VM.Name())})
+			}
 		}
 		for _, f := range refusals {
 			f.Field = fmt.Sprintf("targets[%d]", i)

@@ -28,10 +28,12 @@ func TestBreakingTheGlass(t *testing.T) {
 	must(t, err)
 	w.deliver()
 	r = w.wantState(r.ID, access.Active)
-	if !r.Review.Open() || !r.Review.DueAt.Equal(w.clock.Now().Add(24*time.Hour)) {
+	if !r.Review.Open() || !r.Review.DueAt.Equal(w.clock.Now().Add(25*time.Hour)) {
 		t.Errorf("review %+v", r.Review)
 	}
 	w.wantKinds(r.ID, "request.created", "request.approved", "breakglass.opened", "rule.created", "access.opened")
+	_, err = w.service.CloseReview(ctx, r.ID, as(bob), "Fine so far.")
+	wantCode(t, err, access.ReviewNotDue) // nobody knows yet what will have been done
 
 	w.pass(2 * time.Hour)
 	w.wantState(r.ID, access.Expired)
@@ -44,7 +46,11 @@ func TestBreakingTheGlass(t *testing.T) {
 	wantCode(t, err, access.OwnRequest)
 	_, err = w.service.CloseReview(ctx, r.ID, as(bob), " ")
 	wantCode(t, err, access.CommentMissing)
-	w.pass(24 * time.Hour)
+	w.pass(23*time.Hour - time.Minute)
+	if kinds := w.kinds(r.ID); kinds[len(kinds)-1] != "access.expired" {
+		t.Errorf("the record: %v", kinds)
+	}
+	w.pass(time.Minute)
 	if kinds := w.kinds(r.ID); kinds[len(kinds)-1] != "breakglass.review-overdue" {
 		t.Errorf("the record: %v", kinds)
 	}
@@ -55,6 +61,58 @@ func TestBreakingTheGlass(t *testing.T) {
 	}
 	_, err = w.service.CloseReview(ctx, r.ID, as(carol), "Once more.")
 	wantCode(t, err, access.ReviewNotDue)
+}
+
+// TestWhatNobodyAgreedToIsNotExtended where somebody would have to agree: access by
+// breaking the glass, and by an alert that has let go since.
+func TestWhatNobodyAgreedToIsNotExtended(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	const glass = "\nextensions: 5\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}"
+	w.rule(oneApprover + glass)
+	me := as(alice, "Jit.Oncall")
+	me.Groups = []string{oncall}
+	submit := func(a access.Ask) access.Request {
+		t.Helper()
+		r, err := w.service.Submit(ctx, me, "", a)
+		must(t, err)
+		w.deliver()
+		return w.wantState(r.ID, access.Active)
+	}
+	extend := func(r access.Request) error {
+		_, err := w.service.Extend(ctx, r.ID, me, "PT10M")
+		return err
+	}
+	err := extend(submit(glassAsk("web01")))
+	wantCode(t, err, access.ExtensionNotAllowed)
+	if !strings.Contains(err.Error(), "Ask anew") {
+		t.Errorf("it does not say what to do: %v", err)
+	}
+
+	w.take(metric(t, "06-extra-resource-health.json", "web01"), access.Accepted)
+	given := submit(ask("web01"))
+	w.pass(59 * time.Minute)
+	must(t, extend(given))
+	w.pass(time.Minute)
+	wantCode(t, extend(given), access.ExtensionNotAllowed)
+
+	agreed := w.awaiting("db01")
+	w.vote(agreed.ID, approver(realBob))
+	w.deliver()
+	must(t, extend(agreed))
+	l, _ := w.lockDown(access.Lockdown{User: bobsID}) // while it lasts, what they said does not count
+	wantCode(t, extend(agreed), access.ExtensionNotAllowed)
+	must(t, w.service.Lift(ctx, l.ID, carol, ""))
+	must(t, extend(agreed))
+	w.rule(twoApprovers + glass)
+	wantCode(t, extend(agreed), access.ExtensionNotAllowed)
+
+	w.rule(glass) // nobody has to agree
+	loose := submit(glassAsk("db02"))
+	must(t, extend(loose))
+	if due := w.request(loose.ID).Review.DueAt; due.Sub(loose.Review.DueAt) != 10*time.Minute {
+		t.Errorf("the review of a longer access is due at %s instead of %s", due, loose.Review.DueAt)
+	}
 }
 
 // TestTheGlassKeepsLimits: it opens at once, not wider or longer, and not under a

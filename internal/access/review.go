@@ -9,7 +9,8 @@ import (
 )
 
 // Review is what is due after somebody broke the glass: somebody else looks at what
-// was done and says so.
+// was done and says so. Its time starts when the access is to end, since nobody can say
+// what was done while it goes on.
 type Review struct {
 	DueAt    time.Time
 	Overdue  bool // it is on record that it was not closed in time
@@ -32,13 +33,13 @@ func (r *Request) startReview(decisions []decision, approved []int, at time.Time
 	if within == 0 || r.Review != nil {
 		return
 	}
-	r.Review = &Review{DueAt: at.Add(within)}
+	r.Review = &Review{DueAt: r.ExpiresAt().Add(within)}
 	rec.add(audit.GlassBroken, nil, audit.Event{Text: fmt.Sprintf("%s broke the glass: %s To be reviewed by somebody else until %s.",
 		r.Requester.Name, sentence(r.Justification), r.Review.DueAt.Format(time.RFC3339))})
 }
 
-// CloseReview closes the review that is due after somebody broke the glass. Whoever
-// broke it cannot.
+// CloseReview closes the review that is due after somebody broke the glass, once the
+// access has ended. Whoever broke it cannot.
 //
 // Errors: [ErrNotFound]; [Refusals]; [ErrUnavailable].
 func (s *Service) CloseReview(ctx context.Context, id string, by Actor, comment string) (Request, error) {
@@ -62,6 +63,8 @@ func (s *Service) CloseReview(ctx context.Context, id string, by Actor, comment 
 			return nil, refuse(ReviewNotDue, "", fmt.Sprintf("The review was closed by %s at %s.", r.Review.By.Name, r.Review.ClosedAt.Format(time.RFC3339)))
 		case by.Object == r.Requester.Object:
 			return nil, refuse(OwnRequest, "", "Whoever broke the glass cannot close the review; somebody else has to.")
+		case !r.State().Ended():
+			return nil, refuse(ReviewNotDue, "", fmt.Sprintf("A review is of what was done, and this access has not ended: it is %s. Close the review afterwards, or revoke the request first.", r.State()))
 		}
 		r.Review.By, r.Review.Comment, r.Review.ClosedAt = by.Person, comment, at
 		rec := record{at: at, by: by.Person}

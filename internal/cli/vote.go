@@ -77,7 +77,8 @@ func (a *App) reviewCommand() *cobra.Command {
 		Use:   "review ID --comment TEXT",
 		Short: "Close the review that is due after somebody broke the glass",
 		Long: `Close the review of a request for which somebody broke the glass: look at what was
-done and say whether it was right. Whoever broke it cannot close the review.`,
+done, once the access has ended, and say whether it was right. Whoever broke it cannot
+close the review.`,
 		Example: `  jitgate list --review-due
   jitgate show 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 --events
   jitgate review 01990f3e-8a60-7cc1-9d0e-5f6e2c1f0a11 --comment "disk cleaned up, as INC-1042 says"`,

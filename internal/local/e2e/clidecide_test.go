@@ -94,6 +94,8 @@ func TestCommandLineDecides(t *testing.T) {
 	if err := json.Unmarshal([]byte(bob.run(0, "list --review-due -o json")), &broken); err != nil || len(broken.Requests) != 1 {
 		t.Fatalf("%+v, %v", broken, err)
 	}
+	bob.run(5, "review "+broken.Requests[0].ID+" --comment early")
+	bob.run(0, "revoke "+broken.Requests[0].ID+" --wait")
 	bob.run(0, "review "+broken.Requests[0].ID+" --comment right")
 
 	write(strings.Replace(production, "quorum: 1", "quorum: 2", 1))
