@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"jitgate/internal/audit"
@@ -58,7 +60,8 @@ func (p *pass) recordRequest(ctx context.Context, id string, grants []int, fates
 	return p.withdraw(ctx, &r)
 }
 
-// recordDrift tells each request once about each of its rules.
+// recordDrift tells each request once about each of its rules. What was found about one
+// rule by name is on the record of the NSG.
 func (p *pass) recordDrift(r *Request, drift map[string]string, rec *record) {
 	told := map[string]bool{}
 	for i := range r.Targets {
@@ -67,11 +70,20 @@ func (p *pass) recordDrift(r *Request, drift map[string]string, rec *record) {
 		if o == nil {
 			continue
 		}
+		var rules, found []string
 		for _, rule := range o.Rules {
-			if drift[rule.Name] != "" && !told[rule.Name] {
-				told[rule.Name] = true
-				rec.add(audit.RuleRepaired, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: drift[rule.Name]})
+			text := drift[rule.Name]
+			if text == "" || told[rule.Name] {
+				continue
 			}
+			told[rule.Name] = true
+			rules = append(rules, rule.Name)
+			if !slices.Contains(found, text) {
+				found = append(found, text)
+			}
+		}
+		if len(rules) > 0 {
+			rec.add(audit.RuleRepaired, t, audit.Event{NSG: o.NSG.String(), Rule: strings.Join(rules, ", "), Text: strings.Join(found, " ")})
 		}
 	}
 }
@@ -88,15 +100,18 @@ func (e *uncheckedError) Error() string { return "the way to the target is not c
 
 // recordTarget applies what ARM confirmed about one target in this NSG. Several
 // grants (one per protocol) make up its opening: it is open when all are, and
-// closed when none is left.
+// closed when none is left. What the record says of its rules is one event for all of
+// them: with one for each, what happens to a large request at one moment would be more
+// than a transaction holds, and could never be recorded.
 func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, rec *record) error {
 	o := t.opening(p.book.NSG)
 	if o == nil {
 		return nil
 	}
 	mine, open, closed := 0, 0, 0
-	none, stuck := true, false // no rule of this opening is left; one cannot be removed
-	var until time.Time        // the end that the rules bear
+	none := true        // no rule of this opening is left
+	var stuck []string  // rules that cannot be removed
+	var until time.Time // the end that the rules bear
 	var failed Reason
 	for _, i := range grants {
 		if p.book.Grants[i].Target != index {
@@ -114,17 +129,20 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		case f.closed:
 			closed++
 		case f.refused != nil:
-			if !o.Stuck { // once: a lock of days would make a long record of one fact
-				rec.add(audit.RuleRemovalFailed, t, audit.Event{NSG: o.NSG.String(), Rule: p.book.Grants[i].Rule,
-					Text: "Azure refuses to remove the rule; it will be tried again."})
-			}
-			stuck = true
+			stuck = append(stuck, p.book.Grants[i].Rule)
 		}
 	}
 	if mine == 0 {
 		return nil
 	}
-	o.Stuck = stuck
+	add := func(kind audit.Kind, rules, text string) {
+		rec.add(kind, t, audit.Event{NSG: o.NSG.String(), Rule: rules, Text: text})
+	}
+	if len(stuck) > 0 && !o.Stuck { // once: a lock of days would make a long record of one fact
+		add(audit.RuleRemovalFailed, strings.Join(stuck, ", "), "Azure refuses the removal; it will be tried again.")
+	}
+	o.Stuck = len(stuck) > 0
+	rules := ruleNames(o.Rules, func(r PlannedRule) string { return r.Name })
 	switch {
 	case failed.Code != "":
 		o.Closed = none
@@ -133,21 +151,13 @@ func (p *pass) recordTarget(t *Target, index int, grants []int, fates []fate, re
 		}
 	case open == mine && !o.Open:
 		o.Open, o.Until = true, until
-		for _, rule := range o.Rules {
-			rec.add(audit.RuleCreated, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name,
-				Text: "The allow rule is in the NSG until " + until.Format(time.RFC3339) + "."})
-		}
+		add(audit.RuleCreated, rules, "In the NSG until "+until.Format(time.RFC3339)+".")
 	case open == mine && o.Until.Before(until):
 		o.Until = until
-		for _, rule := range o.Rules {
-			rec.add(audit.RuleExtended, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name,
-				Text: "The allow rule is in the NSG until " + until.Format(time.RFC3339) + "."})
-		}
+		add(audit.RuleExtended, rules, "In the NSG until "+until.Format(time.RFC3339)+".")
 	case closed == mine && !o.Closed:
 		o.Closed = true
-		for _, rule := range o.Rules {
-			rec.add(audit.RuleRemoved, t, audit.Event{NSG: o.NSG.String(), Rule: rule.Name, Text: "The NSG holds no rule of this request for the VM any more."})
-		}
+		add(audit.RuleRemoved, rules, "The NSG holds no rule of this request for the VM any more.")
 	}
 	return t.advance(o, rec)
 }

@@ -152,7 +152,7 @@ type Event struct {
 	Name     string    `json:"name,omitempty"`
 	VM       string    `json:"vm,omitempty"`
 	NSG      string    `json:"nsg,omitempty"`
-	Rule     string    `json:"rule,omitempty"`
+	Rule     string    `json:"rule,omitempty" doc:"Name of the security rule; of several, with commas between them."`
 	Policy   string    `json:"policy,omitempty"`
 	Text     string    `json:"text"`
 }

@@ -20,7 +20,8 @@ const (
 	RequestDenied Kind = "request.denied"
 	// RequestCancelled is written when a request is taken back before a decision.
 	RequestCancelled Kind = "request.cancelled"
-	// RuleCreated is written after ARM confirmed the allow rule in one NSG.
+	// RuleCreated is written after ARM confirmed the allow rules of a target in one NSG:
+	// one event that names them all, as the other kinds about rules of a request do.
 	RuleCreated Kind = "rule.created"
 	// AccessOpened is written once every NSG on the way to the target lets the
 	// requester in. It follows the RuleCreated events.
@@ -31,7 +32,7 @@ const (
 	// AccessOverdue is written when the sweep finds a target open past its time, which
 	// means that the wake-up was lost. The removal follows.
 	AccessOverdue Kind = "access.overdue"
-	// RuleRemoved is written after ARM confirmed that the allow rule is gone from
+	// RuleRemoved is written after ARM confirmed that the allow rules are gone from
 	// one NSG.
 	RuleRemoved Kind = "rule.removed"
 	// RuleRemovalFailed is written when ARM refuses to remove a rule for good (a
@@ -154,7 +155,7 @@ type Event struct {
 	Name     string // how the actor was called at that time; for reading only
 	VM       string // ARM id of the target, empty when the event is about the whole request
 	NSG      string // ARM id, for rule events
-	Rule     string // name of the security rule, for rule events
+	Rule     string // name of the security rule, for rule events; several with commas between them
 	Policy   string // scope and version of the policy that decided
 	Text     string // one sentence for people
 }
