@@ -74,7 +74,7 @@ func (s *Service) watchDecision(ctx context.Context, before, after *Request) {
 	}
 	strange := false
 	s.remember(ctx, who, func(h *Habits) bool {
-		strange = h.see(after.Source, now, s.Suspicion.NewSource) && h.warn(audit.NewSource, now)
+		strange = h.see(after.Source, now, s.Suspicion.NewSource)
 		return true
 	})
 	if strange {
@@ -106,12 +106,14 @@ func (r *Request) deniedFor() error {
 	return out
 }
 
-// see remembers a source and tells whether it is a new one for somebody who is known
-// from elsewhere.
+// see remembers a source and tells whether it is a new one for somebody who was seen
+// before, from wherever and however long ago: an account that nobody has used for months
+// is one to look at. A source is new only once, so each is reported.
 func (h *Habits) see(source netip.Prefix, now time.Time, memory time.Duration) (strange bool) {
+	known := len(h.Sources) > 0
 	h.Sources = slices.DeleteFunc(h.Sources, func(s Sighting) bool { return now.Sub(s.Last) > memory })
 	at := slices.IndexFunc(h.Sources, func(s Sighting) bool { return s.Source == source })
-	strange = at < 0 && len(h.Sources) > 0
+	strange = at < 0 && known
 	if at >= 0 {
 		h.Sources = slices.Delete(h.Sources, at, at+1)
 	}

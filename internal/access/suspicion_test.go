@@ -77,9 +77,13 @@ func TestANewSource(t *testing.T) {
 	w.wantFound()
 	from("203.0.113.8/32")
 	w.wantFound("suspicious.source")
+	w.clock.Advance(10 * time.Minute)
+	from("203.0.113.66/32") // a second one is no repeat of the first
+	from("203.0.113.66/32")
+	w.wantFound("suspicious.source", "suspicious.source")
 	w.clock.Advance(25 * time.Hour)
-	from("203.0.113.7/32") // everything is forgotten by now
-	w.wantFound("suspicious.source")
+	from("203.0.113.7/32") // an account that was idle for longer than sources are remembered
+	w.wantFound("suspicious.source", "suspicious.source", "suspicious.source")
 }
 
 func TestOutOfHours(t *testing.T) {
