@@ -10,7 +10,7 @@ import (
 type Habits struct {
 	Denials  []time.Time          // of asks that policy refused, within the window that is looked at
 	Sources  []Sighting           // where access was asked from
-	Approved []Approving          // what the person approved lately
+	Approved []Approving          // what the person approved lately, each request once
 	Warned   map[string]time.Time // what was reported when, so that one thing is not reported over and over
 }
 
@@ -20,8 +20,8 @@ type Sighting struct {
 	Last   time.Time
 }
 
-// Approving is one approval of somebody in the approver's own group.
+// Approving is an approval of a request of somebody in the approver's own group.
 type Approving struct {
-	Requester string // object id
-	At        time.Time
+	Request string
+	At      time.Time
 }

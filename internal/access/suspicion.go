@@ -122,14 +122,16 @@ func (h *Habits) see(source netip.Prefix, now time.Time, memory time.Duration) (
 	return strange
 }
 
-// watchApproval counts approvals for people of the approver's own groups.
+// watchApproval counts requests of people of the approver's own groups that they
+// approved. Saying the same twice is one approval.
 func (s *Service) watchApproval(ctx context.Context, r *Request, v Vote) {
 	if !v.Agrees || s.Suspicion.Approvals == 0 || !slices.ContainsFunc(v.By.Groups, func(g string) bool { return slices.Contains(r.Standing.Groups, g) }) {
 		return
 	}
 	now, found := s.now(), 0
 	s.remember(ctx, v.By.Person, func(h *Habits) bool {
-		h.Approved = append(slices.DeleteFunc(h.Approved, func(a Approving) bool { return now.Sub(a.At) > s.Suspicion.Within }), Approving{r.Requester.Object, now})
+		h.Approved = slices.DeleteFunc(h.Approved, func(a Approving) bool { return now.Sub(a.At) > s.Suspicion.Within || a.Request == r.ID })
+		h.Approved = append(h.Approved, Approving{r.ID, now})
 		h.Approved = h.Approved[max(0, len(h.Approved)-maxRemembered):]
 		found = 0
 		if len(h.Approved) >= s.Suspicion.Approvals && h.warn(audit.OwnGroup, now) {

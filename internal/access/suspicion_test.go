@@ -100,7 +100,7 @@ func TestOutOfHours(t *testing.T) {
 func TestApprovingWithinOnesOwnGroup(t *testing.T) {
 	w := suspicious(t)
 	w.rule(oneApprover)
-	approve := func(groups ...string) {
+	approve := func(groups ...string) (again func()) {
 		me := as(alice)
 		me.Groups = []string{"team-a"}
 		r, err := w.service.Submit(ctx, me, "", ask("web01"))
@@ -108,11 +108,14 @@ func TestApprovingWithinOnesOwnGroup(t *testing.T) {
 		w.deliver()
 		v := approver(bob)
 		v.By.Groups = groups
-		w.vote(r.ID, v)
+		again = func() { w.vote(r.ID, v) }
+		again()
+		return again
 	}
 	approve("team-b")
 	approve("team-b")
-	approve("team-a")
+	again := approve("team-a")
+	again() // the same word is not another approval
 	w.wantFound()
 	approve("team-c", "team-a")
 	w.wantFound("suspicious.approvals")

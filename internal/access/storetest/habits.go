@@ -23,7 +23,7 @@ func habits() access.Habits {
 	return access.Habits{
 		Denials:  []time.Time{noon, noon.Add(1)},
 		Sources:  []access.Sighting{{Source: netip.MustParsePrefix("203.0.113.7/32"), Last: noon}, {Source: netip.MustParsePrefix("2001:db8::/64"), Last: noon.Add(time.Hour)}},
-		Approved: []access.Approving{{Requester: bob.Object, At: noon}},
+		Approved: []access.Approving{{Request: id(1), At: noon}},
 		Warned:   map[string]time.Time{"suspicious.denials": noon, "suspicious.source": noon.Add(time.Minute)},
 	}
 }
@@ -103,7 +103,7 @@ func testHabitsAtOnce(t *testing.T, s Store) {
 	together(t, workers, func(w int) error {
 		for n := range each {
 			err := s.UpdateHabits(t.Context(), alice, func(h *access.Habits) bool {
-				h.Approved = append(h.Approved, access.Approving{Requester: fmt.Sprint(w, " ", n), At: noon})
+				h.Approved = append(h.Approved, access.Approving{Request: fmt.Sprint(w, " ", n), At: noon})
 				return true
 			})
 			if err != nil {
@@ -115,7 +115,7 @@ func testHabitsAtOnce(t *testing.T, s Store) {
 	must(t, s.UpdateHabits(t.Context(), alice, func(h *access.Habits) bool {
 		seen := map[string]int{}
 		for _, a := range h.Approved {
-			seen[a.Requester]++
+			seen[a.Request]++
 		}
 		equal(t, "remembered", workers*each, len(h.Approved))
 		equal(t, "different ones", workers*each, len(seen))

@@ -52,8 +52,8 @@ type sightingBody struct {
 }
 
 type approvingBody struct {
-	Requester string    `json:"requester"`
-	At        time.Time `json:"at"`
+	Request string    `json:"request"`
+	At      time.Time `json:"at"`
 }
 
 // signalBody is the part of a signal that never changes; Done is a column.
@@ -127,7 +127,7 @@ func habitsColumns(h *access.Habits) (columns, error) {
 	b := habitsBody{
 		Denials:  convert(h.Denials, time.Time.UTC),
 		Sources:  convert(h.Sources, func(s access.Sighting) sightingBody { return sightingBody{s.Source, s.Last.UTC()} }),
-		Approved: convert(h.Approved, func(a access.Approving) approvingBody { return approvingBody{a.Requester, a.At.UTC()} }),
+		Approved: convert(h.Approved, func(a access.Approving) approvingBody { return approvingBody{a.Request, a.At.UTC()} }),
 		Warned:   map[string]time.Time{},
 	}
 	for kind, at := range h.Warned {

@@ -138,12 +138,12 @@ func TestStoredFormOfLedger(t *testing.T) {
 		"preApprovals":[{"alert":"a","rule":"r","group":"g","machines":["`+vmID.String()+`"],"ports":`+wantPorts+`,"until":"2026-03-01T12:00:00Z"}],"events":4}}`)
 
 	c, err = habitsColumns(&access.Habits{Denials: []time.Time{noon}, Sources: []access.Sighting{{Source: netip.MustParsePrefix("10.0.0.0/8"), Last: noon}},
-		Approved: []access.Approving{{Requester: "o", At: noon}}, Warned: map[string]time.Time{"k": noon}})
+		Approved: []access.Approving{{Request: "r", At: noon}}, Warned: map[string]time.Time{"k": noon}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantColumns(t, c, `{"Body":{"denials":["2026-03-01T12:00:00Z"],"sources":[{"source":"10.0.0.0/8","last":"2026-03-01T12:00:00Z"}],
-		"approved":[{"requester":"o","at":"2026-03-01T12:00:00Z"}],"warned":{"k":"2026-03-01T12:00:00Z"}}}`)
+		"approved":[{"request":"r","at":"2026-03-01T12:00:00Z"}],"warned":{"k":"2026-03-01T12:00:00Z"}}}`)
 
 	c, err = signalColumns(access.Signal{Key: "k", End: "e", Alert: "a", Rule: "r", Rules: "v", By: person, ReceivedAt: noon, Done: true, Action: alert.Action{
 		Rule: "r", Machines: []armid.ID{vmID}, Revoke: true, Unlock: true, Lockdown: &alert.Lock{For: time.Hour, Until: noon, UntilResolved: true},
