@@ -26,8 +26,9 @@ type Suspicion struct {
 // quiet is how long one finding about a person is not repeated.
 const quiet = time.Hour
 
-// maxRemembered bounds each list of what is remembered of one person.
-const maxRemembered = 50
+// MaxRemembered bounds each list of what is remembered of one person. A threshold above
+// it would never be reached.
+const MaxRemembered = 50
 
 // watchDenial counts what policy refused. Faults of the form itself say nothing about
 // intent and are not counted.
@@ -41,7 +42,7 @@ func (s *Service) watchDenial(ctx context.Context, who Person, err error) {
 	s.remember(ctx, who, func(h *Habits) bool {
 		h.Denials = append(h.Denials, now)
 		h.Denials = slices.DeleteFunc(h.Denials, func(t time.Time) bool { return now.Sub(t) > s.Suspicion.Within })
-		h.Denials = h.Denials[max(0, len(h.Denials)-maxRemembered):]
+		h.Denials = h.Denials[max(0, len(h.Denials)-MaxRemembered):]
 		found = 0
 		if len(h.Denials) >= s.Suspicion.Denials && h.warn(audit.ManyDenials, now) {
 			found = len(h.Denials)
@@ -118,7 +119,7 @@ func (h *Habits) see(source netip.Prefix, now time.Time, memory time.Duration) (
 		h.Sources = slices.Delete(h.Sources, at, at+1)
 	}
 	h.Sources = append(h.Sources, Sighting{source, now})
-	h.Sources = h.Sources[max(0, len(h.Sources)-maxRemembered):]
+	h.Sources = h.Sources[max(0, len(h.Sources)-MaxRemembered):]
 	return strange
 }
 
@@ -132,7 +133,7 @@ func (s *Service) watchApproval(ctx context.Context, r *Request, v Vote) {
 	s.remember(ctx, v.By.Person, func(h *Habits) bool {
 		h.Approved = slices.DeleteFunc(h.Approved, func(a Approving) bool { return now.Sub(a.At) > s.Suspicion.Within || a.Request == r.ID })
 		h.Approved = append(h.Approved, Approving{r.ID, now})
-		h.Approved = h.Approved[max(0, len(h.Approved)-maxRemembered):]
+		h.Approved = h.Approved[max(0, len(h.Approved)-MaxRemembered):]
 		found = 0
 		if len(h.Approved) >= s.Suspicion.Approvals && h.warn(audit.OwnGroup, now) {
 			found = len(h.Approved)

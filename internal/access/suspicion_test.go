@@ -64,6 +64,19 @@ func TestManyDenials(t *testing.T) {
 	w.wantFound("suspicious.denials", "suspicious.denials")
 }
 
+func TestTheHighestThresholdIsReached(t *testing.T) {
+	w := suspicious(t)
+	w.service.Suspicion.Denials = access.MaxRemembered
+	bad := ask("web01")
+	bad.Source = netip.MustParsePrefix("198.51.100.1/32")
+	for range access.MaxRemembered {
+		w.wantFound()
+		_, err := w.service.Submit(ctx, as(alice), "", bad)
+		wantCode(t, err, "source_not_allowed")
+	}
+	w.wantFound("suspicious.denials")
+}
+
 func TestANewSource(t *testing.T) {
 	w := suspicious(t)
 	from := func(source string) {

@@ -176,6 +176,8 @@ func (c *Config) check() error {
 	fault(c.AlertKey != "" && len(c.AlertKey) < minAlertKey, "JITGATE_ALERT_KEY: it has less than %d characters and could be guessed; make one with 'openssl rand -base64 32'", minAlertKey)
 	fault(c.SuspectDenials < 0 || c.SuspectApprovals < 0 || c.SuspectWithin < 0 || c.SuspectNewSource < 0,
 		"JITGATE_SUSPECT_DENIALS, JITGATE_SUSPECT_APPROVALS, JITGATE_SUSPECT_WITHIN, JITGATE_SUSPECT_NEW_SOURCE: must not be negative; 0 switches a warning off")
+	fault(c.SuspectDenials > access.MaxRemembered || c.SuspectApprovals > access.MaxRemembered,
+		"JITGATE_SUSPECT_DENIALS, JITGATE_SUSPECT_APPROVALS: need at most %d; no more is remembered of a person, so a warning would never come", access.MaxRemembered)
 	fault(c.RequestLink != "" && (!strings.HasPrefix(c.RequestLink, "https://") || !strings.Contains(c.RequestLink, "{id}")),
 		"JITGATE_REQUEST_LINK: need an https URL with {id} in the place of the request's id")
 	return errors.Join(faults...)

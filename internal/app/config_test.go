@@ -5,10 +5,12 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"jitgate/internal/access"
 	"jitgate/internal/app"
 	"jitgate/internal/nsg"
 )
@@ -91,6 +93,22 @@ func TestDenyRulesComeBehindTheAllowRules(t *testing.T) {
 	settings["JITGATE_RULE_PRIORITIES"] = "100-4096"
 	if _, err := app.Load(settings); err == nil {
 		t.Error("a band that leaves the deny rules no priority is accepted")
+	}
+}
+
+// TestThresholdsThatAreNeverReached: no more than so much is remembered.
+func TestThresholdsThatAreNeverReached(t *testing.T) {
+	for _, name := range []string{"JITGATE_SUSPECT_DENIALS", "JITGATE_SUSPECT_APPROVALS"} {
+		settings, _ := example(t)
+		settings["FUNCTIONS_CUSTOMHANDLER_PORT"] = "1"
+		settings[name] = strconv.Itoa(access.MaxRemembered)
+		if _, err := app.Load(settings); err != nil {
+			t.Error(err)
+		}
+		settings[name] = strconv.Itoa(access.MaxRemembered + 1)
+		if _, err := app.Load(settings); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
