@@ -96,13 +96,22 @@ func (s *Service) decide(ctx context.Context, r Request) (Request, error) {
 		return Request{}, err
 	}
 	at := s.now()
+	// What this evaluation has moved, if another one did not get there first.
+	var moved []State
 	decided, err := s.update(ctx, r.ID, func(r *Request) ([]audit.Event, error) {
 		rec := record{at: at, by: jitgate}
+		before := slices.Clone(r.Targets)
 		err := r.decide(decisions, at, &rec)
+		moved = nil
+		for i, t := range r.Targets {
+			if t.State != before[i].State {
+				moved = append(moved, t.State)
+			}
+		}
 		return rec.events, err
 	})
 	if err == nil {
-		s.watchDecision(ctx, &r, &decided)
+		s.watchDecision(ctx, &decided, moved)
 	}
 	return decided, err
 }

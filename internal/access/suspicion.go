@@ -55,44 +55,32 @@ func (s *Service) watchDenial(ctx context.Context, who Person, err error) {
 	}
 }
 
-// watchDecision looks at what a decision changed: whose access opens, from where and
+// watchDecision looks at what a decision has moved: whose access opens, from where and
 // at what hour.
-func (s *Service) watchDecision(ctx context.Context, before, after *Request) {
-	opened, denied := slices.Contains(moved(before, after), Approved), slices.Contains(moved(before, after), Denied)
-	if denied {
-		s.watchDenial(ctx, after.Requester, after.deniedFor())
+func (s *Service) watchDecision(ctx context.Context, r *Request, moved []State) {
+	if slices.Contains(moved, Denied) {
+		s.watchDenial(ctx, r.Requester, r.deniedFor())
 	}
-	if !opened {
+	if !slices.Contains(moved, Approved) {
 		return
 	}
-	now, who := s.now(), after.Requester
-	vm := after.Targets[0].VM.String()
+	now, who := s.now(), r.Requester
+	vm := r.Targets[0].VM.String()
 	if s.Suspicion.outOfHours(now) {
-		s.report(ctx, audit.OutOfHours, who, audit.Event{VM: vm, Text: fmt.Sprintf("%s was given access out of hours (request %s).", who.Name, after.ID)})
+		s.report(ctx, audit.OutOfHours, who, audit.Event{VM: vm, Text: fmt.Sprintf("%s was given access out of hours (request %s).", who.Name, r.ID)})
 	}
 	if s.Suspicion.NewSource == 0 {
 		return
 	}
 	strange := false
 	s.remember(ctx, who, func(h *Habits) bool {
-		strange = h.see(after.Source, now, s.Suspicion.NewSource)
+		strange = h.see(r.Source, now, s.Suspicion.NewSource)
 		return true
 	})
 	if strange {
 		s.report(ctx, audit.NewSource, who, audit.Event{VM: vm, Text: fmt.Sprintf("%s was given access from %s, a source not seen for them in %s (request %s).",
-			who.Name, after.Source, policy.FormatDuration(s.Suspicion.NewSource), after.ID)})
+			who.Name, r.Source, policy.FormatDuration(s.Suspicion.NewSource), r.ID)})
 	}
-}
-
-// moved are the states that targets have come to.
-func moved(before, after *Request) []State {
-	var out []State
-	for i := range after.Targets {
-		if before.Targets[i].State != after.Targets[i].State {
-			out = append(out, after.Targets[i].State)
-		}
-	}
-	return out
 }
 
 // deniedFor is what policy had against the request.

@@ -64,6 +64,26 @@ func TestManyDenials(t *testing.T) {
 	w.wantFound("suspicious.denials", "suspicious.denials")
 }
 
+// TestOneDecisionIsWatchedOnce: two processes evaluate the request, and one is first.
+// What policy denies only then counts as what it denies at once, and once.
+func TestOneDecisionIsWatchedOnce(t *testing.T) {
+	w := suspicious(t)
+	w.service.Suspicion.Denials = 2
+	deny := func() {
+		w.rule("")
+		r := w.submit(ask("web01"))
+		w.apply("apiVersion: jitgate/v1\nscope: " + demoScope + "\nports: [{port: 3389, protocol: TCP}]\nsources: [{range: 203.0.113.0/24}]\n")
+		slow := *w.service
+		slow.Store = &meanwhile{w.service.Store, 1, func() { must(t, w.service.Evaluate(ctx, r.ID)) }}
+		must(t, slow.Evaluate(ctx, r.ID))
+		w.wantState(r.ID, access.Denied)
+	}
+	deny()
+	w.wantFound()
+	deny()
+	w.wantFound("suspicious.denials")
+}
+
 func TestTheHighestThresholdIsReached(t *testing.T) {
 	w := suspicious(t)
 	w.service.Suspicion.Denials = access.MaxRemembered
