@@ -15,6 +15,7 @@ type finding struct {
 	rule  string // empty for FlushConnection
 	text  string // what was found
 	grant bool   // the rule is a live grant's
+	stays bool   // nothing is done about it
 }
 
 // findDrift compares the NSG with what had been confirmed before. The planner says
@@ -37,9 +38,9 @@ func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
 		}
 		switch {
 		case granted[r.Name]:
-			found = append(found, finding{audit.RuleRepaired, r.Name, "The rule " + what + " by others.", true})
+			found = append(found, finding{audit.RuleRepaired, r.Name, "The rule " + what + " by others.", true, false})
 		case denied[r.Name]:
-			found = append(found, finding{audit.DenyRepaired, r.Name, "The deny rule " + what + " by others.", false})
+			found = append(found, finding{audit.DenyRepaired, r.Name, "The deny rule " + what + " by others.", false, false})
 		}
 	}
 	known := map[string]bool{}
@@ -49,15 +50,33 @@ func (p *pass) findDrift(g nsg.Group, plan nsg.Plan) []finding {
 	for _, name := range plan.Delete {
 		switch r := was[name]; {
 		case r.Ours() && !known[name] && r.Access != nsg.Deny:
-			found = append(found, finding{audit.RuleUnbacked, name, "A rule with our prefix belongs to no grant.", false})
+			found = append(found, finding{audit.RuleUnbacked, name, "A rule with our prefix belongs to no grant.", false, false})
 		case !r.Ours() && away[strings.ToLower(name)]:
-			found = append(found, finding{audit.RuleReturned, name, "A rule that was removed to protect a machine is there again.", false})
+			found = append(found, finding{audit.RuleReturned, name, "A rule that was removed to protect a machine is there again.", false, false})
 		}
 	}
 	if p.flushWasSet() && plan.Flush != nil {
-		found = append(found, finding{audit.FlushRepaired, "", "flushConnection was changed by others.", false})
+		found = append(found, finding{audit.FlushRepaired, "", "flushConnection was changed by others.", false, false})
+	}
+	for _, name := range p.book.strays(g) {
+		found = append(found, finding{audit.RuleUnbacked, name, stray, false, true})
 	}
 	return found
+}
+
+// stray is said of a deny rule with our prefix that nothing backs.
+const stray = "A deny rule with our prefix belongs to no protection. It stays, since removing it could open ports: delete it by hand if it is not needed."
+
+// strays are the deny rules with our prefix that no guard stands behind: somebody made
+// them, or what they were made for was lost with the store.
+func (b *Book) strays(g nsg.Group) []string {
+	var out []string
+	for _, r := range g.Rules {
+		if r.Ours() && r.Access == nsg.Deny && !b.denies(r.Name) {
+			out = append(out, r.Name)
+		}
+	}
+	return out
 }
 
 // What becomes of a finding.
@@ -72,10 +91,14 @@ const (
 // Azure refuses to have it put right.
 func (p *pass) noteDrift(ctx context.Context) error {
 	events, err := p.note(ctx, func(f finding, last string) (audit.Kind, string) {
-		if last == f.text+repairing || last == f.text+refusing {
+		text := f.text
+		if !f.stays {
+			text += repairing
+		}
+		if last == text || last == f.text+refusing {
 			return "", ""
 		}
-		return f.kind, f.text + repairing
+		return f.kind, text
 	})
 	if err == nil && len(events) > 0 {
 		p.report(ctx, audit.RulesEdited, jitgate, audit.Event{NSG: p.book.NSG.String(), Rule: events[0].Rule,
@@ -88,6 +111,8 @@ func (p *pass) noteDrift(ctx context.Context) error {
 func (p *pass) noteOutcome(ctx context.Context) error {
 	_, err := p.note(ctx, func(f finding, last string) (audit.Kind, string) {
 		switch {
+		case f.stays:
+			return "", ""
 		case p.outcome.Refused[f.rule] == nil:
 			return audit.DriftRepaired, repaired
 		case last == f.text+refusing:
@@ -108,10 +133,7 @@ func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit
 	if err != nil {
 		return nil, fmt.Errorf("read the record of %s: %w", p.book.NSG.Name(), err)
 	}
-	last := map[string]string{}
-	for _, e := range said {
-		last[e.Rule] = e.Text
-	}
+	last := lastWords(said)
 	rec := record{at: p.now(), by: jitgate}
 	for _, f := range p.drift {
 		kind, text := say(f, last[f.rule])
@@ -125,6 +147,15 @@ func (p *pass) note(ctx context.Context, say func(f finding, last string) (audit
 		return nil, nil
 	}
 	return rec.events, p.Store.Note(ctx, p.book.NSG, rec.events)
+}
+
+// lastWords are what a record of an NSG says last about each rule.
+func lastWords(said []audit.Event) map[string]string {
+	last := map[string]string{}
+	for _, e := range said {
+		last[e.Rule] = e.Text
+	}
+	return last
 }
 
 // tampered is what the requests are told about the rules of their grants.

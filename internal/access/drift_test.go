@@ -99,6 +99,37 @@ func TestDriftIsRepaired(t *testing.T) {
 	w.wantState(r.ID, access.Revoked)
 }
 
+// TestADenyRuleMadeByOthersIsSaidOnce, in an NSG that has something of ours and in one
+// that has nothing. It stays where it is.
+func TestADenyRuleMadeByOthersIsSaidOnce(t *testing.T) {
+	w := newWorld(t).withOpen()
+	w.protect(open01)
+	w.deliver()
+	made := allowFrom(nsg.DenyPrefix+"by-hand", 900, "*", "*", "443")
+	made.Access = nsg.Deny
+	for i, id := range []armid.ID{openNSG, nicNSG} {
+		w.edit(id, made)
+		if found := w.sweep(); found.Drifted != 1 {
+			t.Errorf("%s: the sweep found %+v", id.Name(), found)
+		}
+		if got := w.noteKinds(id); !slices.Equal(got, []string{"drift.rule-unbacked"}) || !strings.Contains(w.notes(id), made.Name+": ") {
+			t.Errorf("%s: noted %q", id.Name(), w.notes(id))
+		}
+		if !slices.Contains(names(w.group(id)), made.Name) {
+			t.Errorf("%s: the rule was removed", id.Name())
+		}
+		must(t, w.service.Enforce(ctx, id))
+		w.submit(ask("web01")) // has the NSG of its NIC enforced
+		w.deliver()
+		if found := w.sweep(); found != (access.Swept{}) {
+			t.Errorf("%s: the next sweep found %+v", id.Name(), found)
+		}
+		if got := len(w.noteKinds(id)); got != 1 || len(w.found()) != i+1 {
+			t.Errorf("%s: %d notes, found %v", id.Name(), got, w.found())
+		}
+	}
+}
+
 // TestADenyRuleComesFirst: where it stands does not matter until a rule of others
 // stands before it.
 func TestADenyRuleComesFirst(t *testing.T) {

@@ -256,14 +256,14 @@ func (s *Service) reviewGroups(e Estate, books map[string]Book) map[string][]War
 	for key, g := range e.Groups {
 		id := nsgID(g.ID)
 		book := books[key]
-		unbacked := nsg.MakePlan(g, book.desired(g, book.Grants), s.Bands)
+		unbacked, strays := nsg.MakePlan(g, book.desired(g, book.Grants), s.Bands), book.strays(g)
 		for _, r := range g.Rules {
 			switch {
 			case nsg.DefenderMade(r.Name):
 				out[key] = append(out[key], Warning{DefenderRules, id, r.Name, fmt.Sprintf("Rule %s was made by Defender for Cloud's own JIT access; two systems should not look after one machine.", r.Name)})
 			case r.Ours() && slices.Contains(unbacked.Delete, r.Name):
 				out[key] = append(out[key], Warning{RuleWithoutGrant, id, r.Name, fmt.Sprintf("Rule %s bears jitgate's prefix, and no grant backs it; the sweep removes it.", r.Name)})
-			case r.Ours() && r.Access == nsg.Deny && !book.denies(r.Name):
+			case slices.Contains(strays, r.Name):
 				out[key] = append(out[key], Warning{RuleWithoutGrant, id, r.Name, fmt.Sprintf("Deny rule %s bears jitgate's prefix, and no protection backs it. It stays, because removing it could open ports; delete it by hand if it is not needed.", r.Name)})
 			}
 		}

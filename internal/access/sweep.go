@@ -137,10 +137,15 @@ func (s *Service) sweepBooks(ctx context.Context, estates estates, found *Swept)
 		if err := s.sweepWakeUps(ctx, b, found); err != nil {
 			faults = append(faults, err)
 		}
-		switch {
-		case !b.Settled(now) && now.After(b.attendedSince().Add(Patience)):
+		switch settled := b.Settled(now); {
+		case !settled && now.After(b.attendedSince().Add(Patience)):
 			found.NSGs++
-		case b.Settled(now) && s.drifted(&b, estates):
+		case settled:
+			drifted, err := s.drifted(ctx, &b, estates)
+			faults = append(faults, err)
+			if !drifted {
+				return nil
+			}
 			found.Drifted++
 		default:
 			return nil
@@ -153,11 +158,16 @@ func (s *Service) sweepBooks(ctx context.Context, estates estates, found *Swept)
 	}
 	for _, e := range estates {
 		for key, g := range e.Groups {
-			if known[key] || nsg.MakePlan(g, nsg.Desired{}, s.Bands).Empty() {
+			if known[key] {
+				continue
+			}
+			drifted, err := s.differs(ctx, g, &Book{Head: Head{NSG: nsgID(g.ID)}})
+			faults = append(faults, err)
+			if !drifted {
 				continue
 			}
 			found.Drifted++
-			s.Log.WarnContext(ctx, "rules of ours in an NSG that nothing is wanted of; having them removed", "nsg", g.ID)
+			s.Log.WarnContext(ctx, "rules of ours in an NSG that nothing is wanted of; what allows is being removed", "nsg", g.ID)
 			faults = append(faults, s.nudge(ctx, nsgID(g.ID)))
 		}
 	}
@@ -166,16 +176,34 @@ func (s *Service) sweepBooks(ctx context.Context, estates estates, found *Swept)
 
 // drifted compares an NSG as listed with its book. An NSG that is not listed may
 // have been deleted; looking at it tells.
-func (s *Service) drifted(b *Book, estates estates) bool {
+func (s *Service) drifted(ctx context.Context, b *Book, estates estates) (bool, error) {
 	e, read := estates[strings.ToLower(b.NSG.Subscription())]
 	if !read {
-		return false
+		return false, nil
 	}
 	g, listed := e.Groups[b.NSG.Key()]
 	if !listed {
-		return len(b.Grants)+len(b.Guards) > 0
+		return len(b.Grants)+len(b.Guards) > 0, nil
 	}
-	return !nsg.MakePlan(g, b.desired(g, b.live(s.now())), s.Bands).Empty()
+	return s.differs(ctx, g, b)
+}
+
+// differs tells whether there is something to change in an NSG, or a deny rule that
+// stays and is not on its record yet.
+func (s *Service) differs(ctx context.Context, g nsg.Group, b *Book) (bool, error) {
+	if !nsg.MakePlan(g, b.desired(g, b.live(s.now())), s.Bands).Empty() {
+		return true, nil
+	}
+	strays := b.strays(g)
+	if len(strays) == 0 {
+		return false, nil
+	}
+	said, err := s.Store.Notes(ctx, b.NSG)
+	if err != nil {
+		return false, fmt.Errorf("read the record of %s: %w", b.NSG.Name(), err)
+	}
+	last := lastWords(said)
+	return slices.ContainsFunc(strays, func(rule string) bool { return last[rule] != stray }), nil
 }
 
 // attendedSince is when the NSG last got something to do.

@@ -133,7 +133,8 @@ const (
 
 	// The following belong to the record of an NSG. DenyRepaired: a deny rule of ours
 	// was found edited or deleted. RuleReturned: a rule that protecting removed was
-	// found again. RuleUnbacked: a rule with our prefix belonged to no grant.
+	// found again. RuleUnbacked: a rule with our prefix belonged to no grant, or, if it
+	// denies, to no protection; that one stays.
 	// FlushRepaired: flushConnection was found changed. RuleRepaired is noted here as well, before the repair.
 	DenyRepaired  Kind = "drift.deny-repaired"
 	RuleReturned  Kind = "drift.rule-returned"
