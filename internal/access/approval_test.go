@@ -136,8 +136,38 @@ func TestNobodyDecidesInTime(t *testing.T) {
 	lost := w.awaiting("web01")
 	w.queue.DropAll()
 	w.clock.Advance(4 * time.Hour)
+	_, err = w.service.Vote(ctx, lost.ID, approver(bob))
+	wantCode(t, err, access.RequestNotAwaiting) // whether its end was looked at or not
 	w.sweep()
 	w.wantState(lost.ID, access.Lapsed)
+}
+
+// TestAVoteOnWhatIsTakenBackMeanwhile: it waited when the approver's rights were looked
+// up, and does not any more.
+func TestAVoteOnWhatIsTakenBackMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	r := w.awaiting("web01")
+	slow := *w.service
+	slow.Store = &meanwhile{w.service.Store, 1, func() { w.revoke(r.ID) }}
+	_, err := slow.Vote(ctx, r.ID, approver(bob))
+	wantCode(t, err, access.RequestNotAwaiting)
+	if got := w.wantState(r.ID, access.Cancelled); len(got.Votes) != 0 {
+		t.Errorf("votes %+v", got.Votes)
+	}
+}
+
+// TestTheFirstToRunOutOfTimeDecides: a request of two machines waits for as long as the
+// more impatient of their policies allows, whichever is named first.
+func TestTheFirstToRunOutOfTimeDecides(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + plainRest + strings.Replace(oneApprover, "PT4H", "PT1H", 1))
+	for _, vms := range [][]string{{"web01", "db01"}, {"db01", "web01"}} {
+		if r := w.awaiting(vms...); !r.DecideBy.Equal(w.clock.Now().Add(time.Hour)) {
+			t.Errorf("%v: to be decided by %s", vms, r.DecideBy)
+		}
+	}
 }
 
 // TestAVoteInTimeCounts also when it is looked at late, and when it is given while the

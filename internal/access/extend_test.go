@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,46 @@ func TestExtensionsStayInsidePolicy(t *testing.T) {
 	wantCode(t, w.extend(other.ID, "PT5M"), access.ExtensionNotAllowed)
 	w.pass(3 * time.Hour)
 	wantCode(t, w.extend(r.ID, "PT5M"), access.RequestNotActive)
+}
+
+// TestAnExtensionFitsAsAWhole: what counts is when the access opened, not when it is
+// extended; and whatever policy says, no access lasts longer than any may.
+func TestAnExtensionFitsAsAWhole(t *testing.T) {
+	w := newWorld(t)
+	w.rule(`extensions: 5
+windows: [{zone: UTC, from: "08:00", to: "10:00"}]`)
+	r := w.active("web01") // at 8
+	w.pass(50 * time.Minute)
+	must(t, w.extend(r.ID, "PT1H"))
+	wantCode(t, w.extend(r.ID, "PT5M"), "outside_window")
+	w.service.Limits.Longest = 119 * time.Minute
+	w.rule("extensions: 5")
+	late := w.active("db01")
+	wantCode(t, w.extend(late.ID, "PT1H"), access.DurationTooLong)
+	must(t, w.extend(late.ID, "PT59M"))
+}
+
+// TestExtendingWhatChangesMeanwhile: it was open when policy was asked.
+func TestExtendingWhatChangesMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.rule("extensions: 1")
+	extend := func(r access.Request, do func()) error {
+		slow := *w.service
+		slow.Store = &meanwhile{w.service.Store, 1, do}
+		_, err := slow.Extend(ctx, r.ID, as(alice), "PT30M")
+		return err
+	}
+	r := w.active("web01")
+	if err := extend(r, func() { must(t, w.extend(r.ID, "PT30M")) }); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("%v; want it tried again", err)
+	}
+	if got := w.request(r.ID); got.Extensions != 1 || got.ExpiresAt().Sub(r.ExpiresAt()) != 30*time.Minute {
+		t.Errorf("extended %d times, from %s to %s", got.Extensions, r.ExpiresAt(), got.ExpiresAt())
+	}
+	gone := w.active("db01")
+	wantCode(t, extend(gone, func() { w.revoke(gone.ID) }), access.RequestNotActive)
+	w.deliver()
+	w.wantState(gone.ID, access.Revoked)
 }
 
 // TestALostExtensionIsCarriedOut: the process died after it had saved the extension.

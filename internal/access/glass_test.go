@@ -63,6 +63,43 @@ func TestBreakingTheGlass(t *testing.T) {
 	wantCode(t, err, access.ReviewNotDue)
 }
 
+// TestTheMostImpatientPolicyHasItReviewed, whichever machine is named first.
+func TestTheMostImpatientPolicyHasItReviewed(t *testing.T) {
+	w := newWorld(t)
+	glass := func(within string) string {
+		return plainRest + oneApprover + "\nbreakGlass: {requesters: {roles: [Jit.Oncall]}, reviewWithin: " + within + "}\n"
+	}
+	w.apply("apiVersion: jitgate/v1\nscope: " + demoScope + glass("P2D"))
+	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + glass("P1D"))
+	for _, vms := range [][]string{{"web01", "db01"}, {"db01", "web01"}} {
+		a := ask(vms...)
+		a.BreakGlass = true
+		r, err := w.service.Submit(ctx, as(alice, "Jit.Oncall"), "", a)
+		must(t, err)
+		w.deliver()
+		if r = w.wantState(r.ID, access.Active); !r.Review.DueAt.Equal(r.ExpiresAt().Add(24 * time.Hour)) {
+			t.Errorf("%v: the review is due at %s", vms, r.Review.DueAt)
+		}
+	}
+}
+
+// TestALockedPersonReviewsNothing.
+func TestALockedPersonReviewsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover + "\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}")
+	r, err := w.service.Submit(ctx, as(alice, "Jit.Oncall"), "", glassAsk("web01"))
+	must(t, err)
+	w.deliver()
+	w.revoke(r.ID)
+	w.deliver()
+	l, _ := w.lockDown(access.Lockdown{User: bobsID})
+	_, err = w.service.CloseReview(ctx, r.ID, as(realBob), "Fine.")
+	wantCode(t, err, access.LockedDown)
+	must(t, w.service.Lift(ctx, l.ID, carol, ""))
+	_, err = w.service.CloseReview(ctx, r.ID, as(realBob), "Fine.")
+	must(t, err)
+}
+
 // TestWhatNobodyAgreedToIsNotExtended where somebody would have to agree: access by
 // breaking the glass, and by an alert that has let go since.
 func TestWhatNobodyAgreedToIsNotExtended(t *testing.T) {

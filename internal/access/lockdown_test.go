@@ -1,11 +1,14 @@
 package access_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"jitgate/internal/access"
+	"jitgate/internal/audit"
 	"jitgate/internal/policy"
 )
 
@@ -141,6 +144,56 @@ func TestALockdownStopsWhatIsUnderWay(t *testing.T) {
 	w.deliver()
 	w.wantState(r.ID, access.Revoked)
 	w.wantRules(nicNSG, 0)
+}
+
+// TestALockdownOfMoreThanAPage ends everything under it, however many pages of requests
+// there are.
+func TestALockdownOfMoreThanAPage(t *testing.T) {
+	w := newWorld(t)
+	w.service.Store = pages{w.service.Store}
+	for range 5 {
+		w.submit(ask("web01"))
+	}
+	if _, n := w.lockDown(access.Lockdown{Scope: policy.Tenant}); n != 5 {
+		t.Errorf("%d requests ended, want 5", n)
+	}
+	if s := w.states(); strings.Contains(s, "Pending") {
+		t.Errorf("under a lockdown: %s", s)
+	}
+}
+
+// pages is a store whose pages hold two requests.
+type pages struct{ access.Store }
+
+func (p pages) List(ctx context.Context, q access.Query) (access.Page, error) {
+	q.Limit = min(q.Limit, 2)
+	return p.Store.List(ctx, q)
+}
+
+// TestTheLedgerCannotBeSaved: a lockdown whose time is over closes nothing any more, and
+// one in force what was left open, although nothing can be taken out of the ledger.
+func TestTheLedgerCannotBeSaved(t *testing.T) {
+	w := newWorld(t)
+	w.lockDown(access.Lockdown{Scope: scopeOf("web01"), Until: w.clock.Now().Add(time.Hour)})
+	w.clock.Advance(time.Hour)
+	free, left := w.active("web01"), w.active("db01")
+	if _, _, err := newCrash(w, 2).LockDown(ctx, access.Lockdown{Scope: scopeOf("db01"), Reason: "x"}, carol); err == nil {
+		t.Fatal("it did not die")
+	}
+	w.service.Ledgers = unsaved{w.service.Ledgers}
+	if _, err := w.service.Sweep(ctx); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("the sweep says %v", err)
+	}
+	w.deliver()
+	w.wantState(free.ID, access.Active)
+	w.wantState(left.ID, access.Revoked)
+}
+
+// unsaved is a ledger that can only be read.
+type unsaved struct{ access.LedgerStore }
+
+func (unsaved) UpdateLedger(context.Context, func(*access.Ledger) ([]audit.Event, error)) (access.Ledger, error) {
+	return access.Ledger{}, access.ErrUnavailable
 }
 
 func TestLockdownForms(t *testing.T) {

@@ -133,24 +133,27 @@ func TestOutOfHours(t *testing.T) {
 func TestApprovingWithinOnesOwnGroup(t *testing.T) {
 	w := suspicious(t)
 	w.rule(oneApprover)
-	approve := func(groups ...string) (again func()) {
+	decide := func(agrees bool, groups ...string) (again func()) {
+		t.Helper()
 		me := as(alice)
 		me.Groups = []string{"team-a"}
 		r, err := w.service.Submit(ctx, me, "", ask("web01"))
 		must(t, err)
 		w.deliver()
 		v := approver(bob)
-		v.By.Groups = groups
+		v.By.Groups, v.Agrees = groups, agrees
 		again = func() { w.vote(r.ID, v) }
 		again()
 		return again
 	}
-	approve("team-b")
-	approve("team-b")
-	again := approve("team-a")
+	decide(true, "team-b")
+	decide(true, "team-b")
+	decide(false, "team-a")
+	decide(false, "team-a")
+	again := decide(true, "team-a")
 	again() // the same word is not another approval
 	w.wantFound()
-	approve("team-c", "team-a")
+	decide(true, "team-c", "team-a")
 	w.wantFound("suspicious.approvals")
 }
 
