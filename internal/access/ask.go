@@ -97,6 +97,17 @@ func (c *check) words(code Code, field, text string) {
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
 		c.fault(code, field, "The %s holds control characters; send plain text.", field)
 	}
+	if at := strings.IndexFunc(text, misleading); at >= 0 {
+		r, _ := utf8.DecodeRuneInString(text[at:])
+		c.fault(code, field, "The %s holds the character %U, which is not seen and changes how the rest is read; leave it out.", field, r)
+	}
+}
+
+// misleading are characters with which a text can look to an approver like another one:
+// they turn the direction of what follows, break lines where no newline is, or are a
+// space that takes no room.
+func misleading(r rune) bool {
+	return unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || r == '\u200b' || r == '\ufeff'
 }
 
 func (c *check) source(text string, caller netip.Addr) netip.Prefix {

@@ -3,6 +3,7 @@ package access_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -102,6 +103,24 @@ func TestBadForms(t *testing.T) {
 				t.Errorf("not a sentence: %q", refusals[0].Sentence)
 			}
 		})
+	}
+}
+
+// TestWordsThatMislead: what approvers read must be what was written.
+func TestWordsThatMislead(t *testing.T) {
+	for _, r := range "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff" {
+		form := goodForm()
+		form.Justification = "restart" + string(r) + "web01"
+		_, err := defaults.Read(form, netip.Addr{})
+		wantCode(t, err, access.JustificationInvalid)
+		if want := fmt.Sprintf("%U", r); err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named in %q", want, err)
+		}
+	}
+	form := goodForm()
+	form.Justification = "INC-1:\n\tнарушение, שבר, \U0001f469\u200d\U0001f4bb, می\u200cخواهم" // joiners are part of writing
+	if _, err := defaults.Read(form, netip.Addr{}); err != nil {
+		t.Error(err)
 	}
 }
 
