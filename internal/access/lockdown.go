@@ -43,7 +43,7 @@ func (f LockdownForm) Read(now time.Time) (Lockdown, error) {
 	}
 	if f.Until != "" {
 		until, err := time.Parse(time.RFC3339, f.Until)
-		if err != nil || !until.After(now) {
+		if err != nil || !until.After(now) || until.UTC().Year() > 9999 { // with its offset it may be written, without it no more
 			c.fault(LockdownInvalid, "until", "%q is not a time to come; send one such as %s, or leave it out.", clip(f.Until), now.Add(4*time.Hour).Format(time.RFC3339))
 		}
 		l.Until = until.UTC()

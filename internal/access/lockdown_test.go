@@ -210,6 +210,7 @@ func TestLockdownForms(t *testing.T) {
 		"no id":              func(f *access.LockdownForm) { f.Scope = "web01" },
 		"a time gone by":     func(f *access.LockdownForm) { f.Until = "2026-03-01T08:00:00Z" },
 		"a time in words":    func(f *access.LockdownForm) { f.Until = "tomorrow" },
+		"a year too far":     func(f *access.LockdownForm) { f.Until = "9999-12-31T23:59:59-23:00" },
 		"without a reason":   func(f *access.LockdownForm) { f.Reason = " " },
 		"an escape sequence": func(f *access.LockdownForm) { f.Reason = "\x1b[2J" },
 	} {
@@ -218,6 +219,10 @@ func TestLockdownForms(t *testing.T) {
 		if _, err := form.Read(now); err == nil {
 			t.Errorf("%s: no fault", name)
 		}
+	}
+	good.Until = "9999-12-31T23:59:59+23:00"
+	if _, err := good.Read(now); err != nil {
+		t.Error(err)
 	}
 }
 
