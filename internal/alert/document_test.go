@@ -121,6 +121,7 @@ func TestRuleFaults(t *testing.T) {
 		{"pre-approved for long", "for: PT1H", "for: P2D", []string{"19:14 rules[2].do.preapprove.for: for is 48h0m0s; it must lie between 5m0s and 24h0m0s."}},
 		{"pre-approved for no time", "        for: PT1H\n", "", []string{"17:9 rules[2].do.preapprove.for: for is missing."}},
 		{"pre-approved ports left out", "        ports: [{port: 22, protocol: TCP}, {port: 53, protocol: \"*\"}]\n", "", []string{"17:9 rules[2].do.preapprove.ports: ports is missing."}},
+		{"more ports than a request has", "{port: 53, protocol: \"*\"}", manyPorts(20), []string{"20:16 rules[2].do.preapprove.ports: 21 ports are listed; at most 20"}},
 		{"port 0", "port: 53", "port: 0", []string{`20:44 rules[2].do.preapprove.ports[1]: 0/* is no port`}},
 		{"port of no protocol", "port: 53, protocol: \"*\"", "port: 53", []string{"20:44 rules[2].do.preapprove.ports[1].protocol: protocol is missing."}},
 		{"port of another protocol", "port: 53, protocol: \"*\"", "port: 53, protocol: ICMP", []string{"20:44 rules[2].do.preapprove.ports[1]: 53/ICMP is no port"}},
@@ -246,4 +247,13 @@ func FuzzParseRules(f *testing.F) {
 			rules.Match(a)
 		}
 	})
+}
+
+// manyPorts is part of a sequence.
+func manyPorts(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("{port: %d, protocol: TCP}", 100+i))
+	}
+	return strings.Join(out, ", ")
 }

@@ -53,6 +53,10 @@ func (r *reader) lock(at field, when when) *Lock {
 	return lock
 }
 
+// maxPorts of a pre-approval: as many as one request may ask for of a machine, and no more
+// than there is room for among all that is in force.
+const maxPorts = 20
+
 func (r *reader) preApproval(at field) (pre *PreApproval, scope armid.ID) {
 	fields := r.Mapping(at, "group", "within", "for", "ports")
 	group, within := r.Required(at, fields, "group"), r.Required(at, fields, "within")
@@ -69,7 +73,12 @@ func (r *reader) preApproval(at field) (pre *PreApproval, scope armid.ID) {
 		}
 	}
 	pre.For = r.duration(r.Required(at, fields, "for"), policy.MaxDuration)
-	for _, item := range r.Sequence(r.Required(at, fields, "ports"), "leave it out, or list something") {
+	ports := r.Required(at, fields, "ports")
+	items := r.Sequence(ports, "leave it out, or list something")
+	if len(items) > maxPorts {
+		r.Fault(ports, "%d ports are listed; at most %d are pre-approved.", len(items), maxPorts)
+	}
+	for _, item := range items {
 		fields := r.Mapping(item, "port", "protocol")
 		number, ok := r.Number(r.Required(item, fields, "port"))
 		protocol, also := r.Text(r.Required(item, fields, "protocol"))
