@@ -108,13 +108,6 @@ func (b rulebook) rule(q enquiry) ruling {
 		out.refusals = append(out.refusals, Refusal{Code: NoApprover, Policy: strings.Join(out.approval.Policies, "; "),
 			Sentence: fmt.Sprintf("%s wants %d other people to agree and names fewer, so nobody could ever approve this; its owners must name more.", strings.Join(out.approval.Policies, "; "), out.approval.Quorum)})
 	}
-	if q.By.GroupsIncomplete {
-		for i, r := range out.refusals {
-			if r.Code == Code(policy.RequesterNotAllowed) {
-				out.refusals[i].Sentence += " Your token does not name your groups, because there are more than 200 of them; an app role would count."
-			}
-		}
-	}
 	if l := b.ledger.lockdown(q.By.Person, q.VM, b.at); l != nil {
 		out.refusals = append(Refusals{l.refusal()}, out.refusals...)
 	}

@@ -23,7 +23,7 @@ type Actor struct {
 
 // subject is the actor as policies know people.
 func (a Actor) subject() policy.Subject {
-	return policy.Subject{Object: a.Object, Name: a.Name, Roles: a.Roles, Groups: a.Groups, Application: a.Application}
+	return policy.Subject{Object: a.Object, Name: a.Name, Roles: a.Roles, Groups: a.Groups, GroupsIncomplete: a.GroupsIncomplete, Application: a.Application}
 }
 
 // Vote is one approver's word on a request.

@@ -29,12 +29,15 @@ type portFact struct {
 // names are what conditions can speak of, in the order faults list them.
 var names = []string{
 	"request.ports", "request.source", "request.duration", "request.justification",
-	"requester.object", "requester.name", "requester.roles", "requester.groups", "requester.application",
+	"requester.object", "requester.name", "requester.roles", groupsName, "requester.application",
 	"machine.id", "machine.name", "machine.resourceGroup", "machine.subscription", tagsName, "time",
 }
 
 // durationName is the one name whose value [Set.Decide] varies.
 const durationName = "request.duration"
+
+// groupsName is the one name that has no value when the token does not name them.
+const groupsName = "requester.groups"
 
 // tagsName is the one name whose value has to be asked of Azure.
 const tagsName = "machine.tags"
@@ -45,7 +48,7 @@ const tagsName = "machine.tags"
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	ofType := map[string]*cel.Type{
 		"request.ports": cel.ListType(cel.ObjectType("port")), durationName: cel.DurationType,
-		"requester.roles": cel.ListType(cel.StringType), "requester.groups": cel.ListType(cel.StringType), "requester.application": cel.BoolType,
+		"requester.roles": cel.ListType(cel.StringType), groupsName: cel.ListType(cel.StringType), "requester.application": cel.BoolType,
 		tagsName: cel.MapType(cel.StringType, cel.StringType), "time": cel.TimestampType,
 	}
 	options := []cel.EnvOption{

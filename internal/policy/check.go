@@ -87,7 +87,11 @@ func (c *check) requester(asked Subject) {
 	if p.Requesters == nil || p.Requesters.Match(asked) {
 		return
 	}
-	c.refuse(RequesterNotAllowed, p.Requesters.String(), "%s lets only %s ask, and you are none of these.", capital(p.name()), p.Requesters)
+	why := ""
+	if asked.GroupsIncomplete && len(p.Requesters.Groups) > 0 {
+		why = " " + capital(groupsUnnamed) + "; an app role would count."
+	}
+	c.refuse(RequesterNotAllowed, p.Requesters.String(), "%s lets only %s ask, and you are none of these.%s", capital(p.name()), p.Requesters, why)
 }
 
 func (c *check) justification(given string) {

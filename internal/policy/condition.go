@@ -25,6 +25,8 @@ func (c Condition) holds(facts map[string]any) (bool, error) {
 	switch {
 	case errors.As(err, &cancelled):
 		return false, fmt.Errorf("it takes more work than the %d steps a condition may", costLimit)
+	case err != nil && facts[groupsName] == nil && strings.Contains(err.Error(), groupsName):
+		return false, errors.New(groupsUnnamed)
 	case err != nil:
 		return false, errors.New(printable(err.Error(), 120))
 	}
@@ -59,14 +61,23 @@ func (q Question) facts() map[string]any {
 	for i, p := range q.Ports {
 		ports[i] = portFact{int64(p.Number), string(p.Protocol)}
 	}
-	return map[string]any{
+	facts := map[string]any{
 		"request.ports": ports, "request.source": q.Source.String(), durationName: q.Duration, "request.justification": strings.TrimSpace(q.Justification),
 		"requester.object": q.Requester.Object, "requester.name": q.Requester.Name, "requester.roles": some(q.Requester.Roles),
-		"requester.groups": some(q.Requester.Groups), "requester.application": q.Requester.Application,
+		groupsName: some(q.Requester.Groups), "requester.application": q.Requester.Application,
 		"machine.id": q.VM.String(), "machine.name": q.VM.Name(), "machine.resourceGroup": q.VM.ResourceGroup(),
 		"machine.subscription": q.VM.Subscription(), tagsName: newTagMap(q.Tags), "time": q.At.UTC(),
 	}
+	if q.Requester.GroupsIncomplete {
+		// Without a value CEL knows nothing of it, while an empty list would answer "not in
+		// that group" to every question.
+		delete(facts, groupsName)
+	}
+	return facts
 }
+
+// groupsUnnamed is why groups do not count for somebody.
+const groupsUnnamed = "your token does not name your groups, because there are more than 200 of them"
 
 func some(list []string) []string {
 	if list == nil {

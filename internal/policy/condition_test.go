@@ -46,6 +46,47 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestUnnamedGroupsProveNothing: whoever is in more groups than a token names is not
+// taken for somebody who is in none.
+func TestUnnamedGroupsProveNothing(t *testing.T) {
+	const unnamed = "your token does not name your groups, because there are more than 200 of them"
+	q := fullQuestion(t)
+	q.Requester.Roles, q.Requester.Groups, q.Requester.GroupsIncomplete = []string{"Jit.Senior"}, nil, true
+	for expression, want := range map[string]string{
+		`!("` + groupA + `" in requester.groups)`:                                    unnamed,
+		`"` + groupA + `" in requester.groups`:                                       unnamed,
+		`requester.groups.all(g, g != "` + groupA + `")`:                             unnamed,
+		`size(requester.groups) == 0 || machine.tags["other"] == ""`:                 unnamed,
+		`requester.groups == []`:                                                     unnamed,
+		`"Jit.Senior" in requester.roles || "` + groupA + `" in requester.groups`:    "true",
+		`"` + groupA + `" in requester.groups || "Jit.Senior" in requester.roles`:    "true",
+		`"` + groupA + `" in requester.groups && !("Jit.Senior" in requester.roles)`: "false",
+		`machine.tags["other"] == ""`:                                                "no such key: other",
+	} {
+		ok, err := Condition{Expression: expression}.holds(q.facts())
+		got := fmt.Sprint(ok)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", expression, got, want)
+		}
+	}
+
+	d := demoDocument()
+	d.Requesters = &Principals{Groups: []string{groupA}}
+	d.Conditions = []Condition{{`!("` + groupA + `" in requester.groups)`, "Not for group A."}}
+	q.Ask = demoAsk()
+	got := (Set{New(d, 1)}).Decide(q).Refusals
+	if len(got) != 2 || got[0].Code != RequesterNotAllowed || !strings.HasSuffix(got[0].Sentence, "you are none of these. Your token does not name your groups, because there are more than 200 of them; an app role would count.") ||
+		got[1].Code != ConditionFailed || !strings.Contains(got[1].Sentence, unnamed+". It reads: Not for group A.") {
+		t.Errorf("%+v", got)
+	}
+	if (Approval{Approvers: []Principals{*d.Requesters}}).Accepts(q.Requester) {
+		t.Error("an approver whose groups are not known is among them")
+	}
+}
+
 // TestCostLimit: what can be told to be costly is refused when it is read, and
 // what turns out costly is refused access.
 func TestCostLimit(t *testing.T) {

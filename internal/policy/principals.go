@@ -18,7 +18,10 @@ type Principals struct {
 type Subject struct {
 	Object, Name  string // object id, and a name for people only
 	Roles, Groups []string
-	Application   bool // acts for itself, no person is signed in
+	// GroupsIncomplete: in more groups than a token names. Groups is empty then and says
+	// nothing, so that nothing may follow from who is not in it.
+	GroupsIncomplete bool
+	Application      bool // acts for itself, no person is signed in
 }
 
 // Match reports whether s is among p. A name never counts: anyone may choose one.
