@@ -13,6 +13,7 @@ type Standing struct {
 	Roles, Groups    []string
 	GroupsIncomplete bool // in more groups than a token names: Groups is empty and says nothing
 	Application      bool // no person is behind the token
+	Guest            bool // of another tenant than home
 }
 
 // Actor is who acts, with the rights they have at that moment.
@@ -23,7 +24,7 @@ type Actor struct {
 
 // subject is the actor as policies know people.
 func (a Actor) subject() policy.Subject {
-	return policy.Subject{Object: a.Object, Name: a.Name, Roles: a.Roles, Groups: a.Groups, GroupsIncomplete: a.GroupsIncomplete, Application: a.Application}
+	return policy.Subject{Object: a.Object, Name: a.Name, Tenant: a.Tenant, Guest: a.Guest, Roles: a.Roles, Groups: a.Groups, GroupsIncomplete: a.GroupsIncomplete, Application: a.Application}
 }
 
 // Vote is one approver's word on a request.

@@ -27,3 +27,24 @@ func TestUnnamedGroupsLetNobodyIn(t *testing.T) {
 	_, err = w.service.Submit(ctx, as(alice), "", ask("web01"))
 	must(t, err)
 }
+
+// TestGuestsAskWhereTheirTenantIsNamed: when they ask and when it is decided.
+func TestGuestsAskWhereTheirTenantIsNamed(t *testing.T) {
+	const named = "requesters: {tenants: [home, ffffffff-0000-4000-8000-000000000006]}"
+	w := newWorld(t)
+	guest := as(access.Person{Tenant: "ffffffff-0000-4000-8000-000000000006", Object: "gus-oid", Name: "gus@fabrikam.example"}, access.RequesterRole)
+	guest.Guest = true
+	_, err := w.service.Submit(ctx, guest, "", ask("web01"))
+	wantCode(t, err, "requester_not_allowed")
+	w.rule(named)
+	open, err := w.service.Submit(ctx, guest, "", ask("web01"))
+	must(t, err)
+	w.deliver()
+	w.wantState(open.ID, access.Active)
+	w.active("app01") // of somebody of the home tenant
+	waiting, err := w.service.Submit(ctx, guest, "", ask("web01"))
+	must(t, err)
+	w.rule("")
+	w.deliver()
+	w.wantState(waiting.ID, access.Denied)
+}

@@ -38,7 +38,11 @@ func (d Document) YAML() []byte {
 	if d.Extensions != nil {
 		w.line("extensions: %d", *d.Extensions)
 	}
-	w.principals("", "requesters", d.Requesters)
+	if r := d.Requesters; r != nil {
+		w.line("requesters:")
+		w.list("  tenants", r.Tenants)
+		w.named("  ", r.Principals)
+	}
 	if j := d.Justification; j != nil {
 		w.line("justification:")
 		w.flag("  required", j.Required)
@@ -130,10 +134,14 @@ func (w *yamlWriter) principals(indent, key string, p *Principals) {
 		return
 	}
 	w.line("%s%s:", indent, key)
-	w.list(indent+"  roles", p.Roles)
-	w.list(indent+"  groups", p.Groups)
-	w.list(indent+"  users", p.Users)
-	w.list(indent+"  applications", p.Applications)
+	w.named(indent+"  ", *p)
+}
+
+func (w *yamlWriter) named(indent string, p Principals) {
+	w.list(indent+"roles", p.Roles)
+	w.list(indent+"groups", p.Groups)
+	w.list(indent+"users", p.Users)
+	w.list(indent+"applications", p.Applications)
 }
 
 // quote puts text in quotes where YAML could take it for something else: IPv6

@@ -94,13 +94,13 @@ func once(list []string) []string { return slices.Compact(slices.Sorted(slices.V
 //     source: 203.0.113.7
 //     duration: PT1H                 # left out: the policy's default
 //     justification: INC-1 disk full
-//     requester: {object: …, name: …, roles: […], groups: […], application: false}
+//     requester: {object: …, name: …, tenant: …, roles: […], groups: […], application: false}
 //     at: 2026-03-03T23:00:00Z
 //     expect: deny                   # allow, deny or approval
 //     codes: [outside_window]
 //
 // Only name, vm, ports, source and expect must be there; what else is left out
-// counts as absent.
+// counts as absent, and whoever has no tenant is of the home tenant.
 func ParseCases(data []byte) ([]Case, error) {
 	var r reader
 	return strictyaml.Read(data, &r.Reader, func(root field) (cases []Case) {
@@ -169,9 +169,10 @@ func (r *reader) shortPort(f field) Port {
 
 func (r *reader) subject(f field) Subject {
 	var s Subject
-	fields := r.Mapping(f, "object", "name", "roles", "groups", "application")
+	fields := r.Mapping(f, "object", "name", "tenant", "roles", "groups", "application")
 	s.Object, _ = r.object(fields["object"])
 	s.Name, _ = r.Line(fields["name"], maxMessage)
+	s.Tenant, s.Guest = r.guid(fields["tenant"], "%.60q is no tenant id; write the GUID that Entra ID shows, or leave it out for somebody of the home tenant.")
 	s.Roles = r.distinct(fields["roles"], r.role)
 	s.Groups = r.distinct(fields["groups"], r.object)
 	s.Application, _ = r.Flag(fields["application"])

@@ -38,6 +38,16 @@ func TestParseCases(t *testing.T) {
 	}
 }
 
+func TestARequesterOfAnotherTenant(t *testing.T) {
+	cases, err := ParseCases([]byte(strings.Replace(oneCase, "name: alice,", "name: alice, tenant: "+strings.ToUpper(fabrikam)+",", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who := cases[0].Question.Requester; who.Tenant != fabrikam || !who.Guest {
+		t.Errorf("%+v", who)
+	}
+}
+
 func TestFaultsOfCases(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{"- name: an hour", "name: an hour", "line 1, column 7: The document is no YAML"},
@@ -48,6 +58,7 @@ func TestFaultsOfCases(t *testing.T) {
 		{"53]", "0]", "line 4, column 19: The port is not usable: 0 does not lie between 1 and 65535."},
 		{"53]", "true]", "line 4, column 19: [0].ports[1] must be text, not true."},
 		{"203.0.113.7", "home", `line 5, column 11: source is not usable: not an address or range: "home".`},
+		{"name: alice,", "tenant: home,", `line 8, column 69: "home" is no tenant id; write the GUID that Entra ID shows, or leave it out for somebody of the home tenant.`},
 		{"PT1H", "1h", `line 6, column 13: duration is not usable: "1h" is not in ISO 8601 form`},
 		{"name: alice,", "mail: alice,", `line 8, column 61: "mail" is not known here`},
 		{"at: 2026-03-10T10:00:00+01:00", "at: noon", `line 9, column 7: "noon" is no instant`},

@@ -29,7 +29,7 @@ type portFact struct {
 // names are what conditions can speak of, in the order faults list them.
 var names = []string{
 	"request.ports", "request.source", "request.duration", "request.justification",
-	"requester.object", "requester.name", "requester.roles", groupsName, "requester.application",
+	"requester.object", "requester.name", "requester.tenant", "requester.roles", groupsName, "requester.application",
 	"machine.id", "machine.name", "machine.resourceGroup", "machine.subscription", tagsName, "time",
 }
 

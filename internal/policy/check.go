@@ -84,14 +84,24 @@ func (p Policy) longest() time.Duration {
 
 func (c *check) requester(asked Subject) {
 	p := c.policy
-	if p.Requesters == nil || p.Requesters.Match(asked) {
+	var admitted Requesters
+	switch {
+	case p.Requesters != nil:
+		admitted = *p.Requesters
+	case p.Enforced:
 		return
 	}
+	if admitted.Match(asked) {
+		return
+	}
+	if asked.Guest && len(admitted.Tenants) == 0 {
+		admitted.Tenants = []string{Home} // so that it is said
+	}
 	why := ""
-	if asked.GroupsIncomplete && len(p.Requesters.Groups) > 0 {
+	if asked.GroupsIncomplete && len(admitted.Groups) > 0 {
 		why = " " + capital(groupsUnnamed) + "; an app role would count."
 	}
-	c.refuse(RequesterNotAllowed, p.Requesters.String(), "%s lets only %s ask, and you are none of these.%s", capital(p.name()), p.Requesters, why)
+	c.refuse(RequesterNotAllowed, admitted.String(), "%s lets only %s ask, and you are none of these.%s", capital(p.name()), admitted, why)
 }
 
 func (c *check) justification(given string) {

@@ -63,7 +63,7 @@ func (q Question) facts() map[string]any {
 	}
 	facts := map[string]any{
 		"request.ports": ports, "request.source": q.Source.String(), durationName: q.Duration, "request.justification": strings.TrimSpace(q.Justification),
-		"requester.object": q.Requester.Object, "requester.name": q.Requester.Name, "requester.roles": some(q.Requester.Roles),
+		"requester.object": q.Requester.Object, "requester.name": q.Requester.Name, "requester.tenant": q.Requester.Tenant, "requester.roles": some(q.Requester.Roles),
 		groupsName: some(q.Requester.Groups), "requester.application": q.Requester.Application,
 		"machine.id": q.VM.String(), "machine.name": q.VM.Name(), "machine.resourceGroup": q.VM.ResourceGroup(),
 		"machine.subscription": q.VM.Subscription(), tagsName: newTagMap(q.Tags), "time": q.At.UTC(),

@@ -11,7 +11,7 @@ import (
 
 func TestConditions(t *testing.T) {
 	q := fullQuestion(t)
-	q.Requester.Roles, q.Requester.Groups = []string{"Jit.Oncall"}, []string{groupA}
+	q.Requester.Roles, q.Requester.Groups, q.Requester.Tenant = []string{"Jit.Oncall"}, []string{groupA}, fabrikam
 	q.Ports = []Port{{22, TCP}, {3389, AnyProtocol}}
 	for expression, want := range map[string]string{
 		`request.ports.exists(p, p.port == 22 && p.protocol == "TCP") && size(request.ports) == 2`:     "true",
@@ -20,6 +20,7 @@ func TestConditions(t *testing.T) {
 		`request.duration > duration("59m") && request.duration < duration("61m")`:                     "true",
 		`request.justification.matches("^INC-[0-9]+ ")`:                                                "true",
 		`requester.object == "` + alice + `" && requester.name == "alice" && !requester.application`:   "true",
+		`requester.tenant == "` + fabrikam + `"`:                                                       "true",
 		`"Jit.Oncall" in requester.roles && "` + groupA + `" in requester.groups`:                      "true",
 		`machine.name == "vm-1" && machine.resourceGroup == "rg-demo"`:                                 "true",
 		`machine.subscription == "00000000-0000-0000-0000-000000000001"`:                               "true",
@@ -74,7 +75,7 @@ func TestUnnamedGroupsProveNothing(t *testing.T) {
 	}
 
 	d := demoDocument()
-	d.Requesters = &Principals{Groups: []string{groupA}}
+	d.Requesters = &Requesters{Principals: Principals{Groups: []string{groupA}}}
 	d.Conditions = []Condition{{`!("` + groupA + `" in requester.groups)`, "Not for group A."}}
 	q.Ask = demoAsk()
 	got := (Set{New(d, 1)}).Decide(q).Refusals
@@ -82,7 +83,7 @@ func TestUnnamedGroupsProveNothing(t *testing.T) {
 		got[1].Code != ConditionFailed || !strings.Contains(got[1].Sentence, unnamed+". It reads: Not for group A.") {
 		t.Errorf("%+v", got)
 	}
-	if (Approval{Approvers: []Principals{*d.Requesters}}).Accepts(q.Requester) {
+	if (Approval{Approvers: []Principals{d.Requesters.Principals}}).Accepts(q.Requester) {
 		t.Error("an approver whose groups are not known is among them")
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +229,69 @@ func TestPrincipals(t *testing.T) {
 	}
 	if (Principals{}).Match(Subject{Object: alice, Roles: []string{"x"}, Groups: []string{groupA}}) {
 		t.Error("nobody is somebody")
+	}
+}
+
+// TestRequestersOfOtherTenants: nobody but people of the home tenant is meant unless a
+// tenant is named, and then whoever else is named has to be of it.
+func TestRequestersOfOtherTenants(t *testing.T) {
+	ours := Subject{Object: alice, Tenant: "00000000-0000-4000-8000-000000000000", Groups: []string{groupA}}
+	theirs := Subject{Object: bob, Tenant: fabrikam, Guest: true, Groups: []string{groupB}, Roles: []string{"Jit.Request"}}
+	pipeline := Subject{Object: runner, Tenant: fabrikam, Guest: true, Application: true}
+	others := Subject{Object: bob, Tenant: alice, Guest: true, Groups: []string{groupB}, Roles: []string{"Jit.Request"}}
+	groups := "groups: [" + groupA + ", " + groupB + "]"
+	for _, c := range []struct {
+		requesters string
+		want       []Subject
+		lets       string // what others are told
+	}{
+		{"", []Subject{ours}, "those of the home tenant"},
+		{groups, []Subject{ours}, "group " + groupA + " or group " + groupB + " (of the home tenant)"},
+		{"users: [" + alice + ", " + bob + "], applications: [" + runner + "], roles: [Jit.Request]", []Subject{ours}, "role Jit.Request, user " + alice + ", user " + bob + " or application " + runner + " (of the home tenant)"},
+		{"tenants: [home]", []Subject{ours}, "those of the home tenant"},
+		{"tenants: [" + fabrikam + "]", []Subject{theirs, pipeline}, "those of tenant " + fabrikam},
+		{"tenants: [home, " + fabrikam + "]", []Subject{ours, theirs, pipeline}, "those of the home tenant or tenant " + fabrikam},
+		{"tenants: [" + fabrikam + "], " + groups, []Subject{theirs}, "group " + groupA + " or group " + groupB + " (of tenant " + fabrikam + ")"},
+		{"tenants: [home, " + fabrikam + "], " + groups, []Subject{ours, theirs}, "group " + groupA + " or group " + groupB + " (of the home tenant or tenant " + fabrikam + ")"},
+		{"tenants: [" + strings.ToUpper(fabrikam) + "], users: [" + bob + "]", []Subject{theirs}, "user " + bob + " (of tenant " + fabrikam + ")"},
+	} {
+		text := demo
+		if c.requesters != "" {
+			text += "requesters: {" + c.requesters + "}\n"
+		}
+		set := Set{New(parse(t, text), 1)}
+		for _, who := range []Subject{ours, theirs, pipeline, others} {
+			got := set.Decide(Question{Ask: demoAsk(), Requester: who}).Refusals
+			in := slices.ContainsFunc(c.want, func(s Subject) bool { return s.Object == who.Object && s.Tenant == who.Tenant })
+			switch {
+			case in && len(got) > 0:
+				t.Errorf("%q keeps %+v out: %v", c.requesters, who, got)
+			case !in && (len(got) != 1 || got[0].Code != RequesterNotAllowed || who.Guest && !strings.Contains(got[0].Sentence, "lets only "+c.lets+" ask")):
+				t.Errorf("%q, %+v: %v", c.requesters, who, got)
+			}
+		}
+	}
+
+	named := Principals{Roles: []string{"Jit.Request"}, Groups: []string{groupB}, Users: []string{bob}}
+	if named.Match(theirs) || (Approval{Approvers: []Principals{named}}).Accepts(theirs) {
+		t.Error("somebody of another tenant approves")
+	}
+	open := demoDocument()
+	open.Requesters, open.Approval = &Requesters{Tenants: []string{fabrikam}}, &ApprovalRule{Quorum: 1, Within: Duration(time.Hour)}
+	open.BreakGlass = &BreakGlassRule{Requesters: named, ReviewWithin: Duration(time.Hour)}
+	if d := (Set{New(open, 1)}).Decide(Question{Ask: demoAsk(), Requester: theirs}); d.BreakGlass != nil || d.Verdict() != NeedsApproval {
+		t.Errorf("somebody of another tenant breaks the glass: %+v", d)
+	}
+
+	silent := New(parse(t, "apiVersion: jitgate/v1\nscope: tenant\nenforced: true\nmaxDuration: PT1H\n"), 1)
+	demands := New(parse(t, "apiVersion: jitgate/v1\nscope: tenant\nenforced: true\nrequesters: {roles: [Jit.Request]}\n"), 1)
+	q := Question{Ask: demoAsk(), Requester: theirs}
+	q.Duration, open.Approval = time.Hour, nil
+	if got := (Set{New(open, 1), silent}).Decide(q).Refusals; len(got) > 0 {
+		t.Errorf("a guardrail that says nothing of requesters: %v", got)
+	}
+	if got := (Set{New(open, 1), demands}).Decide(q).Refusals; len(got) != 1 || got[0].Policy != demands.Ref() {
+		t.Errorf("a guardrail that names requesters and no tenant: %v", got)
 	}
 }
 

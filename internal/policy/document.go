@@ -30,8 +30,10 @@ type Document struct {
 	DefaultDuration Duration `json:"defaultDuration,omitempty"`
 	// Extensions is how many times access may be extended, up to MaxDuration in all and
 	// without being approved again. Nil is none; of a guardrail, that it says nothing.
-	Extensions    *int               `json:"extensions,omitempty"`
-	Requesters    *Principals        `json:"requesters,omitempty"` // nil = whoever may ask at all
+	Extensions *int `json:"extensions,omitempty"`
+	// Requesters nil is whoever of the home tenant may ask at all; of a guardrail, that it
+	// says nothing.
+	Requesters    *Requesters        `json:"requesters,omitempty"`
 	Justification *JustificationRule `json:"justification,omitempty"`
 	Approval      *ApprovalRule      `json:"approval,omitempty"` // nil = none is needed
 	// Windows and Maintenance are the times at which access may be open; with

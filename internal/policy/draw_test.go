@@ -15,6 +15,8 @@ const (
 	alice  = "cccccccc-0000-4000-8000-000000000003"
 	bob    = "dddddddd-0000-4000-8000-000000000004"
 	runner = "eeeeeeee-0000-4000-8000-000000000005"
+	// fabrikam is a tenant that is not home.
+	fabrikam = "ffffffff-0000-4000-8000-000000000006"
 )
 
 // drawDocument draws a valid document. Its parts come from small pools, so that
@@ -55,7 +57,7 @@ func drawDocument(t *rapid.T) Document {
 		n := rapid.IntRange(0, maxExtensions).Draw(t, "extensions allowed")
 		d.Extensions = &n
 	})
-	maybe("requesters", func() { p := drawPrincipals(t, true); d.Requesters = &p })
+	maybe("requesters", func() { d.Requesters = drawRequesters(t) })
 	maybe("justification", func() {
 		d.Justification = rapid.SampledFrom([]*JustificationRule{
 			{Required: true}, {Required: true, Message: "Say why."}, {Pattern: "^(INC|CHG)-[0-9]+"}, {Required: true, Pattern: `\bINC-\d{1,9}\b "#:`, Message: "Start with a ticket, INC-… or CHG-….\\"},
@@ -92,6 +94,17 @@ func drawDocument(t *rapid.T) Document {
 
 func (d Duration) whole() Duration {
 	return max(d/Duration(time.Second)*Duration(time.Second), Duration(MinDuration))
+}
+
+func drawRequesters(t *rapid.T) *Requesters {
+	r := Requesters{Principals: drawPrincipals(t, true)}
+	if tenants := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{Home, fabrikam, groupB}), 0, 2, rapid.ID[string]).Draw(t, "tenants"); len(tenants) > 0 {
+		r.Tenants = tenants
+		if rapid.Bool().Draw(t, "whoever is of them") {
+			r.Principals = Principals{}
+		}
+	}
+	return &r
 }
 
 func drawPrincipals(t *rapid.T, applications bool) Principals {
@@ -159,6 +172,9 @@ func drawQuestion(t *rapid.T) Question {
 	}
 	q.Requester = Subject{Object: rapid.SampledFrom([]string{alice, bob, runner, ""}).Draw(t, "who"), Name: "Somebody"}
 	q.Requester.Application = q.Requester.Object == runner
+	if rapid.IntRange(0, 3).Draw(t, "guest") == 0 {
+		q.Requester.Tenant, q.Requester.Guest = fabrikam, true
+	}
 	q.Requester.Roles = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"Jit.Request", "Jit.Oncall"}), 0, 2, rapid.ID[string]).Draw(t, "roles")
 	q.Requester.Groups = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{groupA, groupB}), 0, 2, rapid.ID[string]).Draw(t, "groups")
 	return q

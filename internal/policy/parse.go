@@ -73,7 +73,7 @@ func (r *reader) document(root field) Document {
 	}
 	with("defaultDuration", func(f field) { d.DefaultDuration = r.defaultDuration(f, d) })
 	with("extensions", func(f field) { d.Extensions = r.extensions(f) })
-	with("requesters", func(f field) { d.Requesters = r.principals(f, "roles", "groups", "users", "applications") })
+	with("requesters", func(f field) { d.Requesters = r.requesters(f) })
 	with("justification", func(f field) { d.Justification = r.justification(f) })
 	with("approval", func(f field) { d.Approval = r.approval(f) })
 	d.Windows = r.windows(fields["windows"])

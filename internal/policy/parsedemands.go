@@ -48,11 +48,32 @@ func (r *reader) tags(f field) map[string]string {
 	return tags
 }
 
-// principals must name somebody: nobody is not the same as left out.
-func (r *reader) principals(f field, kinds ...string) *Principals {
-	var p Principals
+func (r *reader) requesters(f field) *Requesters {
+	kinds := []string{"tenants", "roles", "groups", "users", "applications"}
 	known := len(r.Faults)
 	fields := r.Mapping(f, kinds...)
+	who := Requesters{Tenants: r.distinct(fields["tenants"], r.tenant), Principals: r.named(fields)}
+	if len(r.Faults) == known && len(who.Tenants) == 0 && who.empty() {
+		r.namesNobody(f, kinds)
+	}
+	return &who
+}
+
+// principals must name somebody: nobody is not the same as left out.
+func (r *reader) principals(f field, kinds ...string) *Principals {
+	known := len(r.Faults)
+	p := r.named(r.Mapping(f, kinds...))
+	if len(r.Faults) == known && p.empty() {
+		r.namesNobody(f, kinds)
+	}
+	return &p
+}
+
+func (r *reader) namesNobody(f field, kinds []string) {
+	r.Fault(f, "%s names nobody; list %s, or leave it out.", f.Path, strings.Join(kinds, ", "))
+}
+
+func (r *reader) named(fields map[string]field) (p Principals) {
 	for _, kind := range []struct {
 		key  string
 		into *[]string
@@ -60,10 +81,7 @@ func (r *reader) principals(f field, kinds ...string) *Principals {
 	}{{"roles", &p.Roles, r.role}, {"groups", &p.Groups, r.object}, {"users", &p.Users, r.object}, {"applications", &p.Applications, r.object}} {
 		*kind.into = r.distinct(fields[kind.key], kind.read)
 	}
-	if len(r.Faults) == known && p.empty() {
-		r.Fault(f, "%s names nobody; list %s, or leave it out.", f.Path, strings.Join(kinds, ", "))
-	}
-	return &p
+	return p
 }
 
 // distinct reads a list of different texts.
@@ -93,13 +111,24 @@ func (r *reader) role(f field) (string, bool) {
 }
 
 func (r *reader) object(f field) (string, bool) {
+	return r.guid(f, "%.60q is no object id; write the GUID that Entra ID shows, names can change hands.")
+}
+
+func (r *reader) tenant(f field) (string, bool) {
+	if text, ok := r.Text(f); ok && text == Home {
+		return text, true
+	}
+	return r.guid(f, "%.60q is no tenant id; write the GUID that Entra ID shows, or "+Home+" for the installation's own.")
+}
+
+func (r *reader) guid(f field, fault string) (string, bool) {
 	text, ok := r.Text(f)
 	if !ok {
 		return "", false
 	}
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 || id == uuid.Nil {
-		r.Fault(f, "%.60q is no object id; write the GUID that Entra ID shows, names can change hands.", text)
+		r.Fault(f, fault, text)
 		return "", false
 	}
 	return id.String(), true

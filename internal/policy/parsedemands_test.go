@@ -16,7 +16,7 @@ func TestParseEverything(t *testing.T) {
 	want.Tags = map[string]string{"Env": "prod"}
 	want.Ports, want.Sources = want.Ports[:1], want.Sources[:1]
 	want.MaxDuration, want.DefaultDuration = Duration(4*time.Hour), Duration(30*time.Minute)
-	want.Requesters = &Principals{Roles: []string{"Jit.Oncall"}, Groups: []string{groupA}, Users: []string{alice}, Applications: []string{runner}}
+	want.Requesters = &Requesters{Principals: Principals{Roles: []string{"Jit.Oncall"}, Groups: []string{groupA}, Users: []string{alice}, Applications: []string{runner}}}
 	want.Justification = &JustificationRule{Required: true, Pattern: "^(INC|CHG)-[0-9]+", Message: "Start with a ticket, INC-… or CHG-…."}
 	want.Approval = &ApprovalRule{Approvers: &Principals{Groups: []string{groupB}}, Quorum: 2, Within: Duration(4 * time.Hour)}
 	want.Windows = []Window{{"Europe/Berlin", []string{"mon", "tue", "wed", "thu", "fri"}, "07:00", "19:00"}}
@@ -108,11 +108,15 @@ func TestFaultsOfDemands(t *testing.T) {
 		{"defaultDuration: PT1M", []string{"15:18 defaultDuration: defaultDuration is 1m (PT1M); it must lie between"}},
 		{"flushConnection: 1", []string{"15:18 flushConnection: flushConnection must be true or false, not the number 1."}},
 
-		{"requesters: {}", []string{"15:13 requesters: requesters names nobody; list roles, groups, users, applications, or leave it out."}},
+		{"requesters: {}", []string{"15:13 requesters: requesters names nobody; list tenants, roles, groups, users, applications, or leave it out."}},
 		{"requesters: {roles: []}", []string{"15:21 requesters.roles: requesters.roles is empty; leave it out or fill it."}},
 		{"requesters: {roles: [a b, '']}", []string{`15:22 requesters.roles[0]: "a b" cannot be the value of an app role`, `15:27 requesters.roles[1]: "" cannot be`}},
 		{"requesters: {users: [alice@contoso.com]}", []string{`15:22 requesters.users[0]: "alice@contoso.com" is no object id`}},
 		{"requesters: {users: ['{" + guid + "}', 'urn:uuid:" + guid + "', " + strings.ReplaceAll(guid, "-", "") + "]}", []string{`15:22 requesters.users[0]: "{` + guid, `15:64 requesters.users[1]: "urn:uuid:`, `15:113 requesters.users[2]: "cccccccc0000`}},
+		{"requesters: {tenants: [contoso.com]}", []string{`15:24 requesters.tenants[0]: "contoso.com" is no tenant id; write the GUID that Entra ID shows, or home for the installation's own.`}},
+		{"requesters: {tenants: [home, home]}", []string{"15:30 requesters.tenants[1]: home is listed twice"}},
+		{"approval: {approvers: {tenants: [home]}}", []string{`15:24 approval.approvers.tenants: "tenants" is not known here`}},
+		{"breakGlass: {requesters: {tenants: [home]}}", []string{`15:27 breakGlass.requesters.tenants: "tenants" is not known here`}},
 		{"requesters: {groups: [00000000-0000-0000-0000-000000000000]}", []string{`15:23 requesters.groups[0]: "00000000-0000-0000-0000-000000000000" is no object id`}},
 		{"requesters: {users: [" + guid + ", " + strings.ToUpper(guid) + "]}", []string{"15:60 requesters.users[1]: " + guid + " is listed twice"}},
 		{"requesters: {people: [a]}", []string{`15:14 requesters.people: "people" is not known here`}},

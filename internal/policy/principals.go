@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,9 +15,21 @@ type Principals struct {
 	Applications []string `json:"applications,omitempty"` // object ids of service principals, lower case
 }
 
+// Requesters are people and applications of some tenants, and of these whoever is
+// named; if nobody is, all of them.
+type Requesters struct {
+	Tenants []string `json:"tenants,omitempty"` // tenant ids, lower case, and [Home]; none = Home alone
+	Principals
+}
+
+// Home stands for the installation's own tenant, whatever its id is.
+const Home = "home"
+
 // Subject is who asks or decides, as a checked token tells it.
 type Subject struct {
 	Object, Name  string // object id, and a name for people only
+	Tenant        string // tenant id
+	Guest         bool   // of another tenant than the installation's own
 	Roles, Groups []string
 	// GroupsIncomplete: in more groups than a token names. Groups is empty then and says
 	// nothing, so that nothing may follow from who is not in it.
@@ -24,8 +37,21 @@ type Subject struct {
 	Application      bool // acts for itself, no person is signed in
 }
 
-// Match reports whether s is among p. A name never counts: anyone may choose one.
-func (p Principals) Match(s Subject) bool {
+// Match reports whether s is among those that r admits.
+func (r Requesters) Match(s Subject) bool {
+	home := len(r.Tenants) == 0 || slices.Contains(r.Tenants, Home)
+	if !(home && !s.Guest) && !has(r.Tenants, s.Tenant) {
+		return false
+	}
+	return r.empty() || r.names(s)
+}
+
+// Match reports whether s is of the home tenant and among p: only [Requesters] let in
+// anybody else.
+func (p Principals) Match(s Subject) bool { return !s.Guest && p.names(s) }
+
+// names reports whether s is among p. A name never counts: anyone may choose one.
+func (p Principals) names(s Subject) bool {
 	ids := p.Users
 	if s.Application {
 		ids = p.Applications
@@ -53,6 +79,33 @@ func (p Principals) String() string {
 		}
 	}
 	return enumerated(words, " or ")
+}
+
+// String lists them for a sentence: "group 11111111-… (of tenant 22222222-… or the home
+// tenant)", or "those of the home tenant".
+func (r Requesters) String() string {
+	words := make([]string, len(r.Tenants))
+	for i, t := range r.Tenants {
+		if words[i] = "tenant " + t; t == Home {
+			words[i] = "the home tenant"
+		}
+	}
+	of := "of " + enumerated(words, " or ")
+	switch {
+	case len(words) == 0:
+		return r.Principals.String()
+	case r.empty():
+		return "those " + of
+	}
+	return fmt.Sprintf("%s (%s)", r.Principals, of)
+}
+
+// people are the users when only users are named: then it is known how many.
+func (r *Requesters) people() ([]string, bool) {
+	if r == nil || r.empty() {
+		return nil, false
+	}
+	return r.Principals.people()
 }
 
 // people are the users when only users are named: then it is known how many.

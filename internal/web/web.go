@@ -192,7 +192,7 @@ func Address(ctx context.Context) netip.Addr { return info(ctx).address }
 func Actor(ctx context.Context) access.Actor {
 	c := Caller(ctx)
 	return access.Actor{Person: Person(ctx), Standing: access.Standing{
-		Roles: c.Roles, Groups: c.Groups, GroupsIncomplete: c.GroupsIncomplete, Application: c.Application}}
+		Roles: c.Roles, Groups: c.Groups, GroupsIncomplete: c.GroupsIncomplete, Application: c.Application, Guest: c.Guest}}
 }
 
 // May tells whether the caller is allowed an operation. Where Azure RBAC decides, who

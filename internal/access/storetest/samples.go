@@ -86,7 +86,7 @@ func complete() access.Request {
 }
 
 func standing() access.Standing {
-	return access.Standing{Roles: []string{"Jit.Request", "Jit.Admin"}, Groups: []string{"g1"}, GroupsIncomplete: true, Application: true}
+	return access.Standing{Roles: []string{"Jit.Request", "Jit.Admin"}, Groups: []string{"g1"}, GroupsIncomplete: true, Application: true, Guest: true}
 }
 
 func created(r access.Request) []audit.Event {

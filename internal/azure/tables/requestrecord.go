@@ -36,6 +36,7 @@ type standingBody struct {
 	Groups           []string `json:"groups,omitempty"`
 	GroupsIncomplete bool     `json:"groupsIncomplete,omitempty"`
 	Application      bool     `json:"application,omitempty"`
+	Guest            bool     `json:"guest,omitempty"`
 }
 
 type voteBody struct {

@@ -65,8 +65,8 @@ func TestStoredForm(t *testing.T) {
 
 // The fields that came with approvals, extensions, notices and workflows.
 func TestStoredFormOfDecisions(t *testing.T) {
-	standing := access.Standing{Roles: []string{"r"}, Groups: []string{"g"}, GroupsIncomplete: true, Application: true}
-	wantStanding := `{"roles":["r"],"groups":["g"],"groupsIncomplete":true,"application":true}`
+	standing := access.Standing{Roles: []string{"r"}, Groups: []string{"g"}, GroupsIncomplete: true, Application: true, Guest: true}
+	wantStanding := `{"roles":["r"],"groups":["g"],"groupsIncomplete":true,"application":true,"guest":true}`
 	wantPerson := `{"tenant":"t-1","object":"o-1","name":"alice@example.com"}`
 	r := sample(1)
 	r.Standing, r.BreakGlass, r.DecideBy, r.Extensions = standing, true, noon.Add(time.Hour), 2
