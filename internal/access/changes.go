@@ -31,28 +31,29 @@ func (s *Service) ApplyPolicy(ctx context.Context, text string, by Person) (Chan
 	if err != nil {
 		return Changed{}, err
 	}
-	current, err := s.inForce(ctx, doc.Scope, doc.Key())
+	current, err := s.Policies.PolicyInForce(ctx, doc.Scope, doc.Key())
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Changed{}, err
+		return Changed{}, fmt.Errorf("read the policy in force at %s: %w", doc.Scope, err)
 	}
 	if err == nil && current.Equal(doc) {
-		return Changed{Policy: current}, nil
+		return Changed{Policy: current.Policy}, nil
 	}
-	return s.changePolicy(ctx, Proposal{Key: doc.Key(), Text: text, By: by})
+	return s.changePolicy(ctx, Proposal{Key: doc.Key(), Scope: doc.Scope, Text: text, By: by})
 }
 
-// RemovePolicy takes a policy out of force, or proposes it.
+// RemovePolicy takes a policy out of force, or proposes it. One that cannot be read goes
+// as any other.
 //
 // Errors: [Refusals] with PolicyNotFound; [ErrUnavailable].
 func (s *Service) RemovePolicy(ctx context.Context, scope policy.Scope, key string, by Person) (Changed, error) {
-	current, err := s.inForce(ctx, scope, key)
+	current, err := s.Policies.PolicyInForce(ctx, scope, key)
 	if errors.Is(err, ErrNotFound) {
 		return Changed{}, refuse(PolicyNotFound, "key", "There is no policy of this scope and key in force; list those there are with GET /api/policies.")
 	}
 	if err != nil {
-		return Changed{}, err
+		return Changed{}, fmt.Errorf("read the policy in force at %s: %w", scope, err)
 	}
-	return s.changePolicy(ctx, Proposal{Key: key, Text: current.Text, Remove: true, By: by})
+	return s.changePolicy(ctx, Proposal{Key: key, Scope: scope, Text: current.Text, Remove: true, By: by})
 }
 
 // ApplyAlertRules puts the document in force that maps alerts to actions, or proposes
@@ -71,21 +72,6 @@ func (s *Service) ApplyAlertRules(ctx context.Context, text string, by Person) (
 		return Changed{Rules: current}, nil
 	}
 	return s.changePolicy(ctx, Proposal{Key: AlertRulesKey, Text: text, By: by})
-}
-
-// inForce finds the policy of a scope and key.
-//
-// Errors: [ErrNotFound]; [ErrUnavailable].
-func (s *Service) inForce(ctx context.Context, scope policy.Scope, key string) (policy.Policy, error) {
-	found, err := s.Policies.PoliciesAt(ctx, scope)
-	if err != nil {
-		return policy.Policy{}, fmt.Errorf("read the policies of %s: %w", scope, err)
-	}
-	at := slices.IndexFunc(found, func(p policy.Policy) bool { return p.Key() == key })
-	if at < 0 {
-		return policy.Policy{}, fmt.Errorf("policy %.64q of %s: %w", key, scope, ErrNotFound)
-	}
-	return found[at], nil
 }
 
 // changePolicy carries a change out, or files it where somebody else has to agree.
@@ -116,17 +102,15 @@ func (s *Service) putPolicy(ctx context.Context, p Proposal, approver Person) (o
 			return out, fmt.Errorf("put the alert rules in force: %w", err)
 		}
 		ref = fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, out.Rules.Version, out.Rules.Hash)
+	case p.Remove:
+		kind, ref = audit.PolicyRemoved, p.what()
+		if err := s.Policies.RemovePolicy(ctx, p.Scope, p.Key, sign); err != nil && !errors.Is(err, ErrNotFound) {
+			return out, fmt.Errorf("take the policy out of force: %w", err)
+		}
 	default:
 		doc, err := policy.Parse([]byte(p.Text))
 		if err != nil {
-			return out, fmt.Errorf("read the document again: %w", err)
-		}
-		if p.Remove {
-			kind, ref = audit.PolicyRemoved, "the policy of "+doc.Name()
-			if err := s.Policies.RemovePolicy(ctx, doc.Scope, p.Key, sign); err != nil && !errors.Is(err, ErrNotFound) {
-				return out, fmt.Errorf("take the policy out of force: %w", err)
-			}
-			break
+			return out, fmt.Errorf("the proposed document cannot be read any more: %v", err) // nobody sent it now
 		}
 		if out.Policy, err = s.Policies.PutPolicy(ctx, doc, sign); err != nil {
 			return out, fmt.Errorf("put the policy in force: %w", err)
@@ -156,14 +140,21 @@ func (s *Service) notePolicy(ctx context.Context, kind audit.Kind, by Person, p 
 
 // title says what a proposal is about.
 func (p *Proposal) title() string {
-	what := "alert rules"
-	if doc, err := policy.Parse([]byte(p.Text)); err == nil && p.Key != AlertRulesKey {
-		what = "the policy of " + doc.Name()
-	}
 	if p.Remove {
-		return "to take " + what + " out of force"
+		return "to take " + p.what() + " out of force"
 	}
-	return "to put " + what + " in force"
+	return "to put " + p.what() + " in force"
+}
+
+// what is the document that a proposal is about, with its tags if it can be read.
+func (p *Proposal) what() string {
+	if p.Key == AlertRulesKey {
+		return "alert rules"
+	}
+	if doc, err := policy.Parse([]byte(p.Text)); err == nil {
+		return "the policy of " + doc.Name()
+	}
+	return "the policy of " + p.Scope.Name()
 }
 
 // AgreeToProposal puts a proposal in force. Whoever made it cannot, and nobody can while

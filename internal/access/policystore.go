@@ -15,7 +15,9 @@ type Signature struct {
 	At       time.Time
 }
 
-// PolicyVersion is one version of a policy, whether it is in force or not.
+// PolicyVersion is one version of a policy, whether it is in force or not. One whose
+// document cannot be read, as a newer build may have written it, has only Version, Text
+// and the signature.
 type PolicyVersion struct {
 	policy.Policy
 	Signature
@@ -33,8 +35,9 @@ type AlertRules struct {
 // Proposal is a change of a policy or of the alert rules that waits for a second
 // administrator.
 type Proposal struct {
-	ID     string // of the document and its text: the same change is the same proposal
-	Key    string // policy.Document.Key, or [AlertRulesKey]
+	ID     string       // of the document and its text: the same change is the same proposal
+	Key    string       // policy.Document.Key, or [AlertRulesKey]
+	Scope  policy.Scope // of the policy; zero for the alert rules
 	Text   string
 	Remove bool // the policy is to be taken out of force
 	By     Person
@@ -53,14 +56,16 @@ type Policies interface {
 	PoliciesAt(ctx context.Context, scope policy.Scope) ([]policy.Policy, error)
 	// ListPolicies returns all in force, ordered by scope and key.
 	ListPolicies(ctx context.Context) ([]policy.Policy, error)
+	// PolicyInForce returns the version of a key that is in force, also one that cannot be
+	// read: it has to be replaced or removed. Returns ErrNotFound when none is.
+	PolicyInForce(ctx context.Context, scope policy.Scope, key string) (PolicyVersion, error)
 	// PutPolicy stores a document as the next version of its key. A document equal to
 	// the one in force changes nothing.
 	PutPolicy(ctx context.Context, doc policy.Document, sign Signature) (policy.Policy, error)
 	// RemovePolicy takes the policy of a key out of force, as a version of its own.
 	// Returns ErrNotFound when none is in force.
 	RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign Signature) error
-	// PolicyVersions returns all versions of a key, newest first; none is no error. One
-	// that cannot be read any more has only Version, Text and the signature.
+	// PolicyVersions returns all versions of a key, newest first; none is no error.
 	PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]PolicyVersion, error)
 
 	// AlertRules returns ErrNotFound when there are none.

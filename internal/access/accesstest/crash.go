@@ -329,6 +329,13 @@ func (m *mortalPolicies) PoliciesAt(ctx context.Context, scope policy.Scope) ([]
 	return m.Policies.PoliciesAt(ctx, scope)
 }
 
+func (m *mortalPolicies) PolicyInForce(ctx context.Context, scope policy.Scope, key string) (access.PolicyVersion, error) {
+	if err := m.c.look(); err != nil {
+		return access.PolicyVersion{}, err
+	}
+	return m.Policies.PolicyInForce(ctx, scope, key)
+}
+
 func (m *mortalPolicies) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (p policy.Policy, err error) {
 	err = m.c.effect("put policy", func() error {
 		var inner error

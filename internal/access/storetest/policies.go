@@ -85,6 +85,8 @@ func testNoPolicy(t *testing.T, s Store) {
 	must(t, err)
 	equal(t, "list", []policy.Policy{}, list)
 	for _, key := range []string{doc.Key(), "", "current", doc.Key()[1:], "it's", "a/b", "\x00"} {
+		_, err := s.PolicyInForce(t.Context(), doc.Scope, key)
+		wantError(t, "in force", err, access.ErrNotFound)
 		wantError(t, "remove", s.RemovePolicy(t.Context(), doc.Scope, key, signature(0)), access.ErrNotFound)
 		versions, err := s.PolicyVersions(t.Context(), doc.Scope, key)
 		must(t, err)
@@ -103,6 +105,9 @@ func testVersions(t *testing.T, s Store) {
 		equal(t, "text", doc.Text, p.Text)
 		wantPolicy(t, s, p)
 		want = append([]access.PolicyVersion{{Policy: p, Signature: signature(i)}}, want...)
+		inForce, err := s.PolicyInForce(t.Context(), doc.Scope, doc.Key())
+		must(t, err)
+		equal(t, "version in force", want[0], inForce)
 		wantVersions(t, s, doc, want...)
 	}
 	list, err := s.ListPolicies(t.Context())
@@ -207,6 +212,8 @@ func testRemovePolicy(t *testing.T, s Store) {
 	for n := 1; n < 6; n += 2 {
 		must(t, s.RemovePolicy(t.Context(), policy.ScopeOf(shouted(vm(1))), doc.Key(), signature(n)))
 		wantPolicies(t, s, doc.Scope)
+		_, err := s.PolicyInForce(t.Context(), doc.Scope, doc.Key())
+		wantError(t, "in force", err, access.ErrNotFound)
 		list, err := s.ListPolicies(t.Context())
 		must(t, err)
 		equal(t, "list", []policy.Policy{}, list)

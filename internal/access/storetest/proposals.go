@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"jitgate/internal/access"
+	"jitgate/internal/policy"
 )
 
 var proposalTests = map[string]func(*testing.T, Store){
@@ -19,7 +20,7 @@ var proposalTests = map[string]func(*testing.T, Store){
 
 // proposal n is for the document n, made n minutes after noon.
 func proposal(n int) access.Proposal {
-	return access.Proposal{ID: id(n), Key: hexKey(n), Text: fmt.Sprint("text ", n, "\nünïcödé"), By: alice, At: noon.Add(time.Duration(n) * time.Minute)}
+	return access.Proposal{ID: id(n), Key: hexKey(n), Scope: policy.ScopeOf(vm(n)), Text: fmt.Sprint("text ", n, "\nünïcödé"), By: alice, At: noon.Add(time.Duration(n) * time.Minute)}
 }
 
 func wantProposals(t *testing.T, s Store, want ...access.Proposal) {
@@ -41,7 +42,7 @@ func testPropose(t *testing.T, s Store) {
 	removal, rules := proposal(1), proposal(2)
 	removal.Remove = true
 	wantFilled(t, removal)
-	rules.Key = access.AlertRulesKey
+	rules.Key, rules.Scope = access.AlertRulesKey, policy.Scope{}
 	for _, p := range []access.Proposal{proposal(3), removal, rules} {
 		must(t, s.Propose(t.Context(), p))
 	}

@@ -166,6 +166,8 @@ func odataCode(data []byte) string {
 	return body.Error.Code
 }
 
+// unreadable does not wrap its cause: the faults of a document that is stored must not
+// be taken for those of the one that a caller sent.
 func unreadable(what string, err error) error {
-	return fmt.Errorf("%s as stored cannot be read: %w", what, err)
+	return fmt.Errorf("%s as stored cannot be read: %v", what, err)
 }

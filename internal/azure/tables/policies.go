@@ -45,11 +45,29 @@ func (s *Store) readPolicies(ctx context.Context, filter string) ([]policy.Polic
 		}
 		p, err := readPolicy(found.columns)
 		if err != nil {
-			return nil, unreadable("the policy of "+found.columns.text("Scope"), err)
+			key := strings.TrimPrefix(found.rk, currentPrefix)
+			return nil, unreadable("the policy of "+found.columns.text("Scope")+" with key "+key, err)
 		}
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// PolicyInForce implements [access.Policies].
+func (s *Store) PolicyInForce(ctx context.Context, scope policy.Scope, key string) (access.PolicyVersion, error) {
+	if !hexForm.MatchString(key) {
+		return access.PolicyVersion{}, fmt.Errorf("policy %.64q: %w", key, access.ErrNotFound)
+	}
+	at := policyShelf(scope, key)
+	stored, err := s.policies.get(ctx, at.partition, at.current)
+	if err != nil {
+		return access.PolicyVersion{}, err
+	}
+	v, err := readVersion(stored.columns)
+	if err != nil {
+		return access.PolicyVersion{}, unreadable(at.name, err)
+	}
+	return v, nil
 }
 
 // PutPolicy implements [access.Policies]. One in force that cannot be read any more is

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"jitgate/internal/access"
+	"jitgate/internal/access/accesstest"
 	"jitgate/internal/policy"
 )
 
@@ -127,6 +131,61 @@ func TestUnreadablePolicy(t *testing.T) {
 			wantSame(t, unread.Text, versions[0].Text, nil)
 			wantSame(t, access.PolicyVersion{Policy: policy.New(doc, 2), Signature: signed}, versions[1], nil)
 		})
+	}
+}
+
+// An administrator mends what cannot be read: by a document that can, or by removing
+// it, also where another one has to agree. What is wrong with the stored document is not
+// told as if it were wrong with his.
+func TestUnreadablePolicyIsMended(t *testing.T) {
+	const newer = "apiVersion: jitgate/v99"
+	doc := samplePolicy(22)
+	for _, agreeing := range []bool{false, true} {
+		s := newAccount(t).store(t)
+		ctx := t.Context()
+		service := &access.Service{Policies: s, Ledgers: s, Queue: &accesstest.Queue{}, Messages: &accesstest.Messages{}, SecondAdmin: agreeing,
+			Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler)}
+		spoil := func() {
+			t.Helper()
+			stored, err := s.policies.get(ctx, doc.Scope.Key(), currentPrefix+doc.Key())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.policies.write(ctx, merge(stored, columns{"Text": newer})); err != nil {
+				t.Fatal(err)
+			}
+			var faults policy.Faults
+			if _, err := s.PoliciesAt(ctx, doc.Scope); err == nil || errors.As(err, &faults) || !strings.Contains(err.Error(), doc.Key()) {
+				t.Errorf("read as %v; want the key, and no faults of anybody's document", err)
+			}
+		}
+		settle := func(done access.Changed, err error) {
+			t.Helper()
+			if err == nil && agreeing {
+				if done.Proposal == nil || done.Policy.Version > 0 {
+					t.Errorf("done at once: %+v", done)
+				}
+				_, err = service.AgreeToProposal(ctx, done.Proposal.ID, signed.Approver)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		putSamplePolicy(t, s)
+		spoil()
+		settle(service.ApplyPolicy(ctx, doc.Text, person)) // the very one that was in force before
+		if at, err := s.PoliciesAt(ctx, doc.Scope); err != nil || len(at) != 1 || at[0].Version != 2 || !at[0].Equal(doc) {
+			t.Errorf("in force %+v, error %v; want version 2", at, err)
+		}
+		spoil()
+		settle(service.RemovePolicy(ctx, doc.Scope, doc.Key(), person))
+		if at, err := s.PoliciesAt(ctx, doc.Scope); err != nil || len(at) != 0 {
+			t.Errorf("in force %+v, error %v; want none", at, err)
+		}
+		versions, err := s.PolicyVersions(ctx, doc.Scope, doc.Key())
+		if err != nil || len(versions) != 3 || !versions[0].Removed || versions[0].Text != newer || versions[0].By != person {
+			t.Errorf("versions %+v, error %v", versions, err)
+		}
 	}
 }
 

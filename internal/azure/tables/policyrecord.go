@@ -100,7 +100,7 @@ func textHash(text string) string {
 }
 
 func proposalColumns(p access.Proposal) (columns, error) {
-	c := columns{"ID": p.ID, "Key": p.Key, "Remove": p.Remove}
+	c := columns{"ID": p.ID, "Key": p.Key, "Scope": p.Scope.String(), "Remove": p.Remove}
 	c.setPerson("By", p.By)
 	c.setTime("At", p.At)
 	return c, c.setText("Text", p.Text)
@@ -108,5 +108,10 @@ func proposalColumns(p access.Proposal) (columns, error) {
 
 func readProposal(c columns) (access.Proposal, error) {
 	at, err := c.time("At")
-	return access.Proposal{ID: c.text("ID"), Key: c.text("Key"), Text: c.text("Text"), Remove: c.flag("Remove"), By: c.person("By"), At: at}, err
+	if err != nil {
+		return access.Proposal{}, err
+	}
+	var scope policy.Scope
+	err = scope.UnmarshalText([]byte(c.text("Scope")))
+	return access.Proposal{ID: c.text("ID"), Key: c.text("Key"), Scope: scope, Text: c.text("Text"), Remove: c.flag("Remove"), By: c.person("By"), At: at}, err
 }

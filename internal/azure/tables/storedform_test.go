@@ -173,10 +173,10 @@ func TestStoredFormOfPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantColumns(t, c, `{"Version":"3","Hash":"6c621d1a05138a7888d37d9269a9da8e2e11e4aced2f6cfd24b05ab1b9e61bb0",`+wantSigned+`,"Text":"rules"}`)
-	if c, err = proposalColumns(access.Proposal{ID: "i", Key: "k", Text: "rules", Remove: true, By: person, At: noon}); err != nil {
+	if c, err = proposalColumns(access.Proposal{ID: "i", Key: "k", Scope: policy.ScopeOf(vmID), Text: "rules", Remove: true, By: person, At: noon}); err != nil {
 		t.Fatal(err)
 	}
-	wantColumns(t, c, `{"ID":"i","Key":"k","Remove":true,"ByTenant":"t-1","ByObject":"o-1","ByName":"alice@example.com","At":"2026-03-01T12:00:00Z","Text":"rules"}`)
+	wantColumns(t, c, `{"ID":"i","Key":"k","Scope":"`+vmID.String()+`","Remove":true,"ByTenant":"t-1","ByObject":"o-1","ByName":"alice@example.com","At":"2026-03-01T12:00:00Z","Text":"rules"}`)
 }
 
 func TestStoredFormOfProtection(t *testing.T) {
