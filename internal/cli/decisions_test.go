@@ -131,7 +131,7 @@ func TestOneOfSeveralDocumentsIsNamed(t *testing.T) {
 		d.stdin = document
 		d.ok("policy", "apply", "-f", "-")
 	}
-	for _, command := range []string{"show", "history", "diff", "remove"} {
+	for _, command := range []string{"show", "remove"} {
 		r := d.run("policy", command, "tenant")
 		if r.code != exitUsage || r.stdout != "" {
 			t.Errorf("%s: exit code %d\n%s", command, r.code, r.stderr)
@@ -140,8 +140,13 @@ func TestOneOfSeveralDocumentsIsNamed(t *testing.T) {
 			contains(t, command, r.stderr, "3 documents are in force at tenant", "--key", p.Key()+"  "+kindOf(encodePolicy(p)))
 		}
 	}
-	if r := d.run("policy", "rollback", "tenant", "--to", "1"); r.code != exitUsage {
-		t.Errorf("rollback: exit code %d\n%s", r.code, r.stderr)
+	d.stdin = strings.Replace(officeSSH, "22", "23", 1)
+	d.ok("policy", "apply", "-f", "-")
+	contains(t, "diff", d.ok("policy", "diff", "tenant").stdout, "port: 23")
+	d.ok("policy", "rollback", "tenant", "--to", "1") // the plain one, whatever else is there
+	history := decode[api.PolicyHistory](t, d.ok("policy", "history", "tenant", "-o", "json").stdout)
+	if len(history.Versions) != 3 || history.Versions[0].Document != officeSSH {
+		t.Errorf("history: %+v", history)
 	}
 	var key string
 	for _, p := range d.service.set() {
@@ -217,7 +222,7 @@ func TestExitCodesOfDecisions(t *testing.T) {
 		{"events without limit", []string{"events", "--limit", "201"}, exitUsage, "200"},
 		{"agree to nothing", []string{"policy", "approve", "x"}, exitNotFound, "jitgate policy proposals"},
 		{"reject a path", []string{"policy", "reject", ".."}, exitUsage, "not the id of a proposal"},
-		{"history of nothing", []string{"policy", "history", subscription}, exitNotFound, "there never was such a policy"},
+		{"history of nothing", []string{"policy", "history", subscription}, exitNotFound, "there never was a plain policy"},
 		{"history of no scope", []string{"policy", "history", "production"}, exitNotFound, "policy_not_found"},
 		{"compare a scope and a file", []string{"policy", "diff", "tenant", "-f", "x.yaml"}, exitUsage, "a scope or -f FILE"},
 		{"compare a file's versions", []string{"policy", "diff", "-f", "x.yaml", "--from", "1"}, exitUsage, "file from"},

@@ -211,12 +211,10 @@ func onlyPolicy(ctx context.Context, jit *client.Client, which api.PolicyKey) (a
 		return api.Policy{}, err
 	}
 	var fits []api.Policy
-	var lines []string
 	for _, p := range found {
 		if which.Key == "" || p.Key == which.Key {
 			fits = append(fits, p)
 		}
-		lines = append(lines, strings.TrimSpace(p.Key+"  "+kindOf(p)+"  "+tagList(p.Tags)))
 	}
 	switch {
 	case len(fits) == 1:
@@ -228,7 +226,7 @@ func onlyPolicy(ctx context.Context, jit *client.Client, which api.PolicyKey) (a
 	if len(fits) == 0 {
 		f = &failure{exit: exitNotFound, sentence: fmt.Sprintf("no document of this key is in force at %s; those there are:", which.Scope)}
 	}
-	f.lines = lines
+	f.lines = keys(found)
 	return api.Policy{}, f
 }
 
@@ -273,21 +271,35 @@ func (a *App) writePolicies(w io.Writer, policies []api.Policy) {
 	writeTable(w, header, rows)
 }
 
-// keyOf is the key of what a scope and perhaps a key stand for, also of a document
-// that was taken out of force: a plain one has the key of its scope.
-func keyOf(ctx context.Context, jit *client.Client, which api.PolicyKey) (api.PolicyKey, error) {
-	if which.Key != "" {
-		return which, nil
-	}
-	p, err := onlyPolicy(ctx, jit, which)
-	if err == nil {
-		which.Key = p.Key
-		return which, nil
-	}
+// keyed names the document that a scope and perhaps a key stand for, in force or not.
+// Without a key it is the plain one, which has the key of its scope: that a guardrail
+// happens to stand there alone does not make it what was meant.
+func keyed(which api.PolicyKey) api.PolicyKey {
 	var scope policy.Scope
-	if explain(err).exit != exitNotFound || scope.UnmarshalText([]byte(which.Scope)) != nil {
-		return which, err
+	if which.Key == "" && scope.UnmarshalText([]byte(which.Scope)) == nil {
+		which.Key = scope.Key()
 	}
-	which.Key = scope.Key()
-	return which, nil
+	return which
+}
+
+// absent explains that there is no such document, and names those in force at its scope.
+func absent(ctx context.Context, jit *client.Client, which api.PolicyKey, sentence string) error {
+	found, err := jit.Policies(ctx, which.Scope)
+	if err != nil && explain(err).exit != exitNotFound {
+		return err
+	}
+	f := &failure{exit: exitNotFound, sentence: sentence, code: "policy_not_found", hints: []string{wayOut["policy_not_found"]}}
+	if len(found) > 0 {
+		f.lines, f.hints = keys(found), []string{"say with --key which one of these is meant"}
+	}
+	return f
+}
+
+// keys tells documents of one scope apart.
+func keys(found []api.Policy) []string {
+	lines := make([]string, len(found))
+	for i, p := range found {
+		lines[i] = strings.TrimSpace(p.Key + "  " + kindOf(p) + "  " + tagList(p.Tags))
+	}
+	return lines
 }

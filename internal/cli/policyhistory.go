@@ -22,7 +22,8 @@ func (a *App) policyHistoryCommand() *cobra.Command {
 		Short: "List all versions of a policy",
 		Long: `List all versions of the policy at exactly this scope, newest first: who put each in
 force, who agreed where a second administrator has to, and when. A version can also
-say that the policy was taken out of force.`,
+say that the policy was taken out of force. One with tags, and a guardrail, needs its
+--key.`,
 		Example: `  jitgate policy history /subscriptions/00000000-0000-0000-0000-000000000001
   jitgate policy history tenant --key 5d4c2f… -o json`,
 		Args:              oneScope,
@@ -59,12 +60,16 @@ func (a *App) history(ctx context.Context, which api.PolicyKey) (*client.Client,
 	if err != nil {
 		return nil, nil, err
 	}
-	if which, err = keyOf(ctx, jit, which); err != nil {
-		return nil, nil, err
+	sentence := "there never was a document of this key at " + which.Scope
+	if which.Key == "" {
+		which, sentence = keyed(which), "there never was a plain policy at "+which.Scope
+	}
+	if which.Key == "" { // what was given can be no scope
+		return nil, nil, absent(ctx, jit, which, "there is no policy at "+which.Scope)
 	}
 	versions, err := jit.PolicyHistory(ctx, which)
-	if err == nil && len(versions) == 0 {
-		err = &failure{exit: exitNotFound, sentence: "there never was such a policy at " + which.Scope, hints: []string{wayOut["policy_not_found"]}}
+	if err == nil && len(versions) == 0 || err != nil && explain(err).exit == exitNotFound {
+		err = absent(ctx, jit, which, sentence)
 	}
 	return jit, versions, err
 }
@@ -221,7 +226,7 @@ func (a *App) policyRollbackCommand() *cobra.Command {
 		Short: "Put an earlier version of a policy in force again",
 		Long: `Put the document of an earlier version in force again. It becomes the next version, so
 that the history stays whole. A policy that was taken out of force comes back the same
-way; one with tags, or a guardrail, then needs its --key.`,
+way. One with tags, and a guardrail, needs its --key.`,
 		Example: `  jitgate policy history tenant
   jitgate policy diff tenant --from 4 --to 2
   jitgate policy rollback tenant --to 2`,
@@ -257,19 +262,27 @@ func (a *App) policyRemoveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "remove SCOPE",
 		Short: "Take a policy out of force",
-		Long: `Take the policy at exactly this scope out of force. Its versions are kept, and
-jitgate policy rollback puts one in force again. Farther policies then decide; without
+		Long: `Take the policy at exactly this scope out of force. One with tags, a guardrail and one
+that the service cannot read need their --key. Its versions are kept, and jitgate policy rollback puts one in force again. Farther policies then decide; without
 any, nothing can be opened there. Access that is open stays open until its time.`,
 		Example: `  jitgate policy remove /subscriptions/…/resourceGroups/web
   jitgate policy remove tenant --key 5d4c2f…`,
 		Args:              oneScope,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: a.call(func(c *cobra.Command, jit *client.Client, args []string) error {
-			p, err := onlyPolicy(c.Context(), jit, api.PolicyKey{Scope: args[0], Key: key})
-			if err != nil {
-				return err
+			which := api.PolicyKey{Scope: args[0], Key: key}
+			if key == "" {
+				// With a key nothing is listed first: a list fails where a policy is to go
+				// because it cannot be read.
+				p, err := onlyPolicy(c.Context(), jit, which)
+				if err != nil {
+					return err
+				}
+				if which = keyed(which); p.Key != which.Key {
+					return absent(c.Context(), jit, which, "no plain policy is in force at "+which.Scope)
+				}
 			}
-			changed, err := jit.RemovePolicy(c.Context(), api.PolicyKey{Scope: p.Scope, Key: p.Key})
+			changed, err := jit.RemovePolicy(c.Context(), which)
 			if err != nil {
 				return err
 			}
