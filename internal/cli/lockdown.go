@@ -78,7 +78,7 @@ func (a *App) lockdown(ctx context.Context, f lockdownFlags) error {
 
 // parseEnd reads "4h" as four hours from now, and "2026-11-20T18:00:00Z".
 func (a *App) parseEnd(text string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
+	if t, err := policy.ParseInstant(text); err == nil {
 		return t, nil
 	}
 	d, err := durationOf(text)

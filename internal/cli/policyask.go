@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/policy"
 )
 
 func (a *App) policyExplainCommand() *cobra.Command {
@@ -47,7 +47,7 @@ The exit code is 0 whatever the answer is. For a script: -o json, and "verdict".
 func (a *App) explainPolicy(ctx context.Context, f requestFlags, at string) error {
 	var q api.PolicyQuestion
 	if at != "" {
-		t, err := time.Parse(time.RFC3339, at)
+		t, err := policy.ParseInstant(at)
 		if err != nil {
 			return usage("%q is not a time; write one such as 2026-03-07T22:00:00Z", at)
 		}

@@ -62,6 +62,7 @@ func TestFaultsOfCases(t *testing.T) {
 		{"PT1H", "1h", `line 6, column 13: duration is not usable: "1h" is not in ISO 8601 form`},
 		{"name: alice,", "mail: alice,", `line 8, column 61: "mail" is not known here`},
 		{"at: 2026-03-10T10:00:00+01:00", "at: noon", `line 9, column 7: "noon" is no instant`},
+		{"at: 2026-03-10T10:00:00+01:00", "at: 9999-12-31T23:59:59-01:00", `line 9, column 7: "9999-12-31T23:59:59-01:00" is no instant`},
 		{"expect: deny", "expect: refuse", `line 10, column 11: expect "refuse" is not known; write allow, deny or approval.`},
 		{"codes: [port_not_allowed]", "code: port_not_allowed", `line 11, column 3: "code" is not known here`},
 	} {

@@ -143,6 +143,8 @@ func TestFaultsOfDemands(t *testing.T) {
 		{"windows: [{zone: ../UTC, from: '07:00', to: '08:00'}]", []string{`15:18 windows[0].zone: "../UTC" is no IANA time zone`}},
 		{"windows: [{zone: UTC, days: [Mon, tue, tue], from: '07:00', to: '08:00'}]", []string{`15:30 windows[0].days[0]: Day "Mon" is not known; write mon, tue`, "15:40 windows[0].days[2]: tue is listed twice"}},
 		{"maintenance: [{from: 2026-03-08T04:00:00Z, to: 2026-03-08T04:00:00Z}]", []string{"15:48 maintenance[0].to: to is not after from."}},
+		{"maintenance: [{from: 0001-01-01T00:00:00+14:00, to: 9999-12-31T23:59:59-14:00}]", []string{`15:22 maintenance[0].from: "0001-01-01T00:00:00+14:00" is no instant`, `15:53 maintenance[0].to: "9999-12-31T23:59:59-14:00" is no instant`}},
+		{"maintenance: [{from: 0000-06-01T00:00:00Z, to: 9999-12-31T23:59:59Z}]", []string{`15:22 maintenance[0].from: "0000-06-01T00:00:00Z" is no instant`}},
 		{"maintenance: [{from: 2026-03-08, to: tomorrow}]", []string{`15:22 maintenance[0].from: "2026-03-08" is no instant`, `15:38 maintenance[0].to: "tomorrow" is no instant`}},
 
 		{"conditions: [{expression: 'true'}]", []string{"15:14 conditions[0].message: message is missing."}},

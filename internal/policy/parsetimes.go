@@ -75,12 +75,26 @@ func (r *reader) instant(f field) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := ParseInstant(text)
 	if err != nil {
 		r.Fault(f, "%.60q is no instant; write one such as 2026-03-07T20:00:00Z.", text)
 		return time.Time{}, false
 	}
-	return t.UTC(), true
+	return t, true
+}
+
+// errInstant is every error of [ParseInstant].
+var errInstant = errors.New("not an instant")
+
+// ParseInstant reads an instant in RFC 3339, such as 2026-03-07T20:00:00Z, and gives it
+// in UTC. There it has to lie in the years 1 to 9999: JSON has no others, and an offset
+// can move the first and the last instants out of them.
+func ParseInstant(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errInstant
+	}
+	return t, nil
 }
 
 func (r *reader) conditions(list field) (conditions []Condition) {
