@@ -91,9 +91,10 @@ func (s *Service) changePolicy(ctx context.Context, p Proposal) (Changed, error)
 	return Changed{Proposal: &p}, nil
 }
 
-// putPolicy carries a change out. Running it twice is harmless.
+// putPolicy carries a change out. ErrNotFound: it was a proposal, and does not wait any
+// more.
 func (s *Service) putPolicy(ctx context.Context, p Proposal, approver Person) (out Changed, err error) {
-	sign := Signature{By: p.By, Approver: approver, At: s.now()}
+	sign := Signature{By: p.By, Approver: approver, At: s.now(), Proposal: p.ID}
 	var ref string
 	kind := audit.PolicyApplied
 	switch {
@@ -104,7 +105,8 @@ func (s *Service) putPolicy(ctx context.Context, p Proposal, approver Person) (o
 		ref = fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, out.Rules.Version, out.Rules.Hash)
 	case p.Remove:
 		kind, ref = audit.PolicyRemoved, p.what()
-		if err := s.Policies.RemovePolicy(ctx, p.Scope, p.Key, sign); err != nil && !errors.Is(err, ErrNotFound) {
+		err := s.Policies.RemovePolicy(ctx, p.Scope, p.Key, sign)
+		if gone := p.ID == "" && errors.Is(err, ErrNotFound); err != nil && !gone {
 			return out, fmt.Errorf("take the policy out of force: %w", err)
 		}
 	default:
@@ -175,10 +177,10 @@ func (s *Service) AgreeToProposal(ctx context.Context, id string, by Person) (Ch
 		}
 	}
 	out, err := s.putPolicy(ctx, p, by)
-	if err != nil {
-		return Changed{}, err
+	if errors.Is(err, ErrNotFound) {
+		return Changed{}, noProposal
 	}
-	return out, s.dropProposal(ctx, id)
+	return out, err
 }
 
 // RejectProposal forgets a proposal; whoever made it may as well.
@@ -192,8 +194,12 @@ func (s *Service) RejectProposal(ctx context.Context, id string, by Person) erro
 	if err := s.unlocked(ctx, by); err != nil {
 		return err
 	}
-	if err := s.dropProposal(ctx, id); err != nil {
-		return err
+	err = s.Policies.DropProposal(ctx, p)
+	if errors.Is(err, ErrNotFound) {
+		return noProposal
+	}
+	if err != nil {
+		return fmt.Errorf("forget the proposal: %w", err)
 	}
 	s.notePolicy(ctx, audit.PolicyRefused, by, p, "Not agreed to: "+p.title()+", proposed by "+p.By.Name+".")
 	return nil
@@ -206,14 +212,9 @@ func (s *Service) proposal(ctx context.Context, id string) (Proposal, error) {
 	}
 	at := slices.IndexFunc(all, func(p Proposal) bool { return p.ID == id })
 	if at < 0 {
-		return Proposal{}, refuse(ProposalNotFound, "", "There is no proposal with this id; list those there are with GET /api/policies/proposals.")
+		return Proposal{}, noProposal
 	}
 	return all[at], nil
 }
 
-func (s *Service) dropProposal(ctx context.Context, id string) error {
-	if err := s.Policies.DropProposal(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("forget the proposal: %w", err)
-	}
-	return nil
-}
+var noProposal = refuse(ProposalNotFound, "", "There is no proposal with this id; list those there are with GET /api/policies/proposals.")

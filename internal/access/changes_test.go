@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -60,6 +61,77 @@ func TestAChangeOfPolicyWaitsForASecondAdministrator(t *testing.T) {
 	want := []string{"policy.proposed", "policy.proposed", "policy.applied", "policy.proposed", "policy.proposal-rejected", "policy.proposed", "policy.removed", "policy.proposed"}
 	if got := w.ledgerKinds(); !slices.Equal(got, want) {
 		t.Errorf("the record: %v, want %v", got, want)
+	}
+}
+
+// meanwhile is a store of policies where somebody else comes first.
+type meanwhile struct {
+	access.Policies
+	drop, put func() // run before the store's own
+}
+
+func (m *meanwhile) DropProposal(ctx context.Context, p access.Proposal) error {
+	if m.drop != nil {
+		m.drop()
+	}
+	return m.Policies.DropProposal(ctx, p)
+}
+
+func (m *meanwhile) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (policy.Policy, error) {
+	if do := m.put; do != nil {
+		m.put = nil
+		do()
+	}
+	return m.Policies.PutPolicy(ctx, doc, sign)
+}
+
+// TestAProposalHasOneOutcome: whoever rejects or agrees a moment too late is told so, and
+// what was rejected or replaced does not come into force.
+func TestAProposalHasOneOutcome(t *testing.T) {
+	const text = "apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + oneApprover
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *world, *access.Service, *meanwhile, string)
+		want []string // what the record says of the proposal
+	}{
+		{"rejected while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+			m.put = func() { must(t, first.RejectProposal(ctx, id, dave)) }
+			_, err := w.service.AgreeToProposal(ctx, id, bob)
+			wantCode(t, err, access.ProposalNotFound)
+		}, []string{"policy.proposed", "policy.proposal-rejected"}},
+		{"agreed to while it is rejected", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+			m.drop = func() {
+				_, err := first.AgreeToProposal(ctx, id, dave)
+				must(t, err)
+			}
+			wantCode(t, w.service.RejectProposal(ctx, id, bob), access.ProposalNotFound)
+		}, []string{"policy.proposed", "policy.applied"}},
+		{"replaced while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+			m.put = func() {
+				_, err := first.ApplyPolicy(ctx, strings.Replace(text, "PT3H", "PT1H", 1), carol)
+				must(t, err)
+			}
+			_, err := w.service.AgreeToProposal(ctx, id, bob)
+			wantCode(t, err, access.ProposalNotFound)
+		}, []string{"policy.proposed", "policy.proposed"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.service.SecondAdmin = true
+			done, err := w.service.ApplyPolicy(ctx, text, carol)
+			must(t, err)
+			first, m := *w.service, &meanwhile{Policies: w.service.Policies}
+			w.service.Policies = m
+			c.run(t, w, &first, m, done.Proposal.ID)
+			if got := w.ledgerKinds(); !slices.Equal(got, c.want) {
+				t.Errorf("the record: %v, want %v", got, c.want)
+			}
+			inForce, err := first.Policies.PoliciesAt(ctx, policy.ScopeOf(vmID("web01").Scopes()[1]))
+			must(t, err)
+			if applied := slices.Contains(c.want, "policy.applied"); (inForce[0].Version == 2) != applied {
+				t.Errorf("version %d is in force", inForce[0].Version)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,11 @@ type Signature struct {
 	By       Person
 	Approver Person // zero when nobody had to agree
 	At       time.Time
+	// Proposal is the id of the proposal of By's that is carried out, empty when there was
+	// none. It is forgotten in the same step as the document changes. When it does not
+	// wait any more, because it was rejected, replaced or carried out already, the answer
+	// is ErrNotFound and nothing has changed.
+	Proposal string
 }
 
 // PolicyVersion is one version of a policy, whether it is in force or not. One whose
@@ -60,23 +65,26 @@ type Policies interface {
 	// read: it has to be replaced or removed. Returns ErrNotFound when none is.
 	PolicyInForce(ctx context.Context, scope policy.Scope, key string) (PolicyVersion, error)
 	// PutPolicy stores a document as the next version of its key. A document equal to
-	// the one in force changes nothing.
+	// the one in force changes nothing, unless a proposal is carried out: that others
+	// agreed is a version, too.
 	PutPolicy(ctx context.Context, doc policy.Document, sign Signature) (policy.Policy, error)
 	// RemovePolicy takes the policy of a key out of force, as a version of its own.
-	// Returns ErrNotFound when none is in force.
+	// Returns ErrNotFound when none is in force, unless a proposal is carried out: then
+	// only that is forgotten.
 	RemovePolicy(ctx context.Context, scope policy.Scope, key string, sign Signature) error
 	// PolicyVersions returns all versions of a key, newest first; none is no error.
 	PolicyVersions(ctx context.Context, scope policy.Scope, key string) ([]PolicyVersion, error)
 
 	// AlertRules returns ErrNotFound when there are none.
 	AlertRules(ctx context.Context) (AlertRules, error)
-	// PutAlertRules stores a text as the next version; the same text changes nothing.
+	// PutAlertRules does the same with a text.
 	PutAlertRules(ctx context.Context, text string, sign Signature) (AlertRules, error)
 
 	// Propose files a change, in place of an earlier proposal for the same key.
 	Propose(ctx context.Context, p Proposal) error
 	// Proposals returns those that wait, oldest first.
 	Proposals(ctx context.Context) ([]Proposal, error)
-	// DropProposal forgets one; ErrNotFound when there is none with this id.
-	DropProposal(ctx context.Context, id string) error
+	// DropProposal forgets one; ErrNotFound when it does not wait any more. Where
+	// somebody carries it out and somebody drops it at one moment, one of them gets that.
+	DropProposal(ctx context.Context, p Proposal) error
 }

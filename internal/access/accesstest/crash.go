@@ -376,8 +376,8 @@ func (m *mortalPolicies) Proposals(ctx context.Context) ([]access.Proposal, erro
 	return m.Policies.Proposals(ctx)
 }
 
-func (m *mortalPolicies) DropProposal(ctx context.Context, id string) error {
-	return m.c.effect("drop proposal", func() error { return m.Policies.DropProposal(ctx, id) })
+func (m *mortalPolicies) DropProposal(ctx context.Context, p access.Proposal) error {
+	return m.c.effect("drop proposal", func() error { return m.Policies.DropProposal(ctx, p) })
 }
 
 type mortalLedgers struct {

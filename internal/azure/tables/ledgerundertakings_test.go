@@ -156,8 +156,36 @@ var policyUndertakings = []undertaking{
 				t.Fatal(err)
 			}
 		},
-		do:    func(ctx context.Context, s *Store) error { return s.DropProposal(ctx, sampleProposal(1).ID) },
+		do:    func(ctx context.Context, s *Store) error { return s.DropProposal(ctx, sampleProposal(1)) },
 		done:  func(t *testing.T, s *Store) { wantProposals(t, s) },
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrNotFound) },
+	},
+	{
+		name:    "PutPolicy of a proposal",
+		prepare: func(t *testing.T, s *Store) { propose(t, s, sampleProposal(1)) },
+		do: func(ctx context.Context, s *Store) error {
+			_, err := s.PutPolicy(ctx, samplePolicy(22), carriedOut(sampleProposal(1)))
+			return err
+		},
+		done: func(t *testing.T, s *Store) {
+			wantPolicyVersions(t, s, "1", "1 in force")
+			wantProposals(t, s)
+		},
+		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrNotFound) },
+	},
+	{
+		name: "RemovePolicy of a proposal",
+		prepare: func(t *testing.T, s *Store) {
+			putSamplePolicy(t, s)
+			propose(t, s, sampleProposal(1))
+		},
+		do: func(ctx context.Context, s *Store) error {
+			return s.RemovePolicy(ctx, samplePolicy(22).Scope, samplePolicy(22).Key(), carriedOut(sampleProposal(1)))
+		},
+		done: func(t *testing.T, s *Store) {
+			wantPolicyVersions(t, s, "2 removed", "1")
+			wantProposals(t, s)
+		},
 		again: func(err error) bool { return err == nil || errors.Is(err, access.ErrNotFound) },
 	},
 	{
@@ -184,6 +212,17 @@ var policyUndertakings = []undertaking{
 		},
 		done: func(*testing.T, *Store) {},
 	},
+}
+
+func propose(t *testing.T, s *Store, p access.Proposal) {
+	t.Helper()
+	if err := s.Propose(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func carriedOut(p access.Proposal) access.Signature {
+	return access.Signature{By: p.By, Approver: signed.Approver, At: noon.Add(time.Hour), Proposal: p.ID}
 }
 
 func putLedger(t *testing.T, s *Store) {

@@ -17,7 +17,7 @@ import (
 const currentPrefix = "current-"
 
 func policyShelf(scope policy.Scope, key string) shelf {
-	return shelf{name: "the policy of " + scope.String(), partition: scope.Key(), current: currentPrefix + key, versions: "v-" + key + "-"}
+	return shelf{name: "the policy of " + scope.String(), partition: scope.Key(), current: currentPrefix + key, versions: "v-" + key + "-", proposal: proposalPrefix + key}
 }
 
 // PoliciesAt implements [access.Policies].
@@ -91,7 +91,7 @@ func (s *Store) PutPolicy(ctx context.Context, doc policy.Document, sign access.
 		}
 		return c, nil
 	}
-	c, err := s.policies.putVersion(ctx, policyShelf(doc.Scope, doc.Key()), known, write)
+	c, err := s.policies.putVersion(ctx, policyShelf(doc.Scope, doc.Key()), sign, known, write)
 	if err != nil {
 		return policy.Policy{}, err
 	}
@@ -128,7 +128,7 @@ func (s *Store) PolicyVersions(ctx context.Context, scope policy.Scope, key stri
 }
 
 // rulesShelf is the alert rules' own partition.
-var rulesShelf = shelf{name: "the alert rules", partition: access.AlertRulesKey, current: "current", versions: "v-"}
+var rulesShelf = shelf{name: "the alert rules", partition: access.AlertRulesKey, current: "current", versions: "v-", proposal: proposalPrefix + access.AlertRulesKey}
 
 // AlertRules implements [access.Policies].
 func (s *Store) AlertRules(ctx context.Context) (access.AlertRules, error) {
@@ -147,7 +147,7 @@ func (s *Store) AlertRules(ctx context.Context) (access.AlertRules, error) {
 func (s *Store) PutAlertRules(ctx context.Context, text string, sign access.Signature) (access.AlertRules, error) {
 	known := func(c columns) bool { return c.text("Text") == text }
 	write := func(version int) (columns, error) { return rulesColumns(text, version, sign) }
-	c, err := s.policies.putVersion(ctx, rulesShelf, known, write)
+	c, err := s.policies.putVersion(ctx, rulesShelf, sign, known, write)
 	if err != nil {
 		return access.AlertRules{}, err
 	}

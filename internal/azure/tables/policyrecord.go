@@ -23,11 +23,15 @@ func (c columns) setSignature(s access.Signature) {
 	c.setPerson("By", s.By)
 	c.setPerson("Approver", s.Approver)
 	c.setTime("At", s.At)
+	delete(c, "Proposal") // of the version whose columns these were
+	if s.Proposal != "" {
+		c["Proposal"] = s.Proposal
+	}
 }
 
 func (c columns) signature() (access.Signature, error) {
 	at, err := c.time("At")
-	return access.Signature{By: c.person("By"), Approver: c.person("Approver"), At: at}, err
+	return access.Signature{By: c.person("By"), Approver: c.person("Approver"), At: at, Proposal: c.text("Proposal")}, err
 }
 
 // policyColumns keeps the text as it was handed in, which is what people want to

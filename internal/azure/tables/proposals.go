@@ -11,14 +11,31 @@ import (
 	"jitgate/internal/access"
 )
 
-// A proposal's row is under the key of its document, not under its own id: so there
-// is one for each document, however many propose at once. They are few, and finding
-// one by its id reads them all.
-const proposalsPartition = "proposals"
+// A proposal's row lies beside the rows of its document, under the document's key and
+// not under its own id: so there is one for each document, however many propose at once,
+// and carrying it out and forgetting it is one transaction.
+const proposalPrefix = "proposal-"
+
+// everyProposal selects those of all documents. Like the list of policies, it has the
+// service read the whole table; only proposals come over, and they are few.
+var everyProposal = both(from("RowKey", proposalPrefix), below("RowKey", past(proposalPrefix)))
+
+func proposalShelf(p access.Proposal) shelf {
+	if p.Key == access.AlertRulesKey {
+		return rulesShelf
+	}
+	return policyShelf(p.Scope, p.Key)
+}
+
+// isProposal tells a proposal from a later one in its place. The same change has the
+// same id, whoever proposes it.
+func isProposal(stored row, id string, by access.Person) bool {
+	return stored.columns.text("ID") == id && stored.columns.person("By") == by
+}
 
 // Propose implements [access.Policies].
 func (s *Store) Propose(ctx context.Context, p access.Proposal) error {
-	if !idForm.MatchString(p.ID) || !hexForm.MatchString(p.Key) && p.Key != access.AlertRulesKey {
+	if !idForm.MatchString(p.ID) || p.Key != access.AlertRulesKey && (!hexForm.MatchString(p.Key) || p.Scope.IsZero()) {
 		return fmt.Errorf("proposal %.64q for %.64q cannot be stored: these are not an id and the key of a document", p.ID, p.Key)
 	}
 	c, err := proposalColumns(p)
@@ -26,6 +43,7 @@ func (s *Store) Propose(ctx context.Context, p access.Proposal) error {
 		return fmt.Errorf("proposal %s cannot be stored: %w", p.ID, err)
 	}
 	c[markColumn] = uuid.NewString()
+	at := proposalShelf(p)
 	var save []change
 	return contend(ctx, "proposal "+p.ID, func() error {
 		if save != nil { // the last attempt clashed
@@ -33,11 +51,11 @@ func (s *Store) Propose(ctx context.Context, p access.Proposal) error {
 				return err
 			}
 		}
-		stored, err := s.policies.get(ctx, proposalsPartition, p.Key)
+		stored, err := s.policies.get(ctx, at.partition, at.proposal)
 		if err != nil && !errors.Is(err, access.ErrNotFound) {
 			return err
 		}
-		save = []change{insertOrReplace(proposalsPartition, p.Key, stored, c)}
+		save = []change{insertOrReplace(at.partition, at.proposal, stored, c)}
 		return s.policies.swap(ctx, save...)
 	})
 }
@@ -45,7 +63,7 @@ func (s *Store) Propose(ctx context.Context, p access.Proposal) error {
 // Proposals implements [access.Policies].
 func (s *Store) Proposals(ctx context.Context) ([]access.Proposal, error) {
 	var out []access.Proposal
-	for found, err := range s.policies.rows(ctx, is("PartitionKey", proposalsPartition), pageSize) {
+	for found, err := range s.policies.rows(ctx, everyProposal, pageSize) {
 		if err != nil {
 			return nil, err
 		}
@@ -60,24 +78,45 @@ func (s *Store) Proposals(ctx context.Context) ([]access.Proposal, error) {
 }
 
 // DropProposal implements [access.Policies]. One that is gone after an attempt to
-// delete it counts as dropped, whoever did it: our own answer may have been lost.
-func (s *Store) DropProposal(ctx context.Context, id string) error {
-	none := fmt.Errorf("proposal %.64q: %w", id, access.ErrNotFound)
-	if !idForm.MatchString(id) {
-		return none
-	}
+// delete it counts as dropped, whoever did it, since our own answer may have been lost;
+// but not if it was carried out, which its version tells.
+func (s *Store) DropProposal(ctx context.Context, p access.Proposal) error {
+	none := fmt.Errorf("proposal %.64q: %w", p.ID, access.ErrNotFound)
+	at := proposalShelf(p)
 	tried := false
-	return contend(ctx, "proposal "+id, func() error {
-		for found, err := range s.policies.rows(ctx, both(is("PartitionKey", proposalsPartition), is("ID", id)), pageSize) {
-			if err != nil {
-				return err
-			}
+	return contend(ctx, "proposal "+p.ID, func() error {
+		stored, err := s.policies.get(ctx, at.partition, at.proposal)
+		switch waits := err == nil && isProposal(stored, p.ID, p.By); {
+		case err != nil && !errors.Is(err, access.ErrNotFound):
+			return err
+		case waits:
 			tried = true
-			return s.policies.swap(ctx, remove(found))
+			return s.policies.swap(ctx, remove(stored))
+		case !tried:
+			return none
 		}
-		if tried {
-			return nil
+		done, err := s.wasCarriedOut(ctx, at, p)
+		if err == nil && done {
+			return none
 		}
-		return none
+		return err
 	})
+}
+
+// wasCarriedOut looks for the version that a proposal became. The same change may have
+// been proposed, and carried out, before.
+func (s *Store) wasCarriedOut(ctx context.Context, at shelf, p access.Proposal) (bool, error) {
+	for found, err := range s.policies.rows(ctx, both(starting(at.partition, at.versions), is("Proposal", p.ID)), pageSize) {
+		if err != nil {
+			return false, err
+		}
+		sign, err := found.columns.signature()
+		if err != nil {
+			return false, unreadable(at.name, err)
+		}
+		if !sign.At.Before(p.At) {
+			return true, nil
+		}
+	}
+	return false, nil
 }

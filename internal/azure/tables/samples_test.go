@@ -194,7 +194,7 @@ func wantPolicyVersions(t *testing.T, s *Store, want ...string) {
 		if v.Removed {
 			text += " removed"
 		}
-		if v.Signature != signed {
+		if v.By != signed.By || v.Approver != signed.Approver {
 			t.Errorf("version %d is signed %+v", v.Version, v.Signature)
 		}
 		got = append(got, text)
@@ -208,7 +208,7 @@ func wantPolicyVersions(t *testing.T, s *Store, want ...string) {
 }
 
 func sampleProposal(n int) access.Proposal {
-	return access.Proposal{ID: sample(n).ID, Key: samplePolicy(22).Key(), Text: "text", By: person, At: noon}
+	return access.Proposal{ID: sample(n).ID, Key: samplePolicy(22).Key(), Scope: samplePolicy(22).Scope, Text: "text", By: person, At: noon}
 }
 
 func wantProposals(t *testing.T, s *Store, want ...access.Proposal) {

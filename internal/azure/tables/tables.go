@@ -12,9 +12,8 @@
 //	ledger    ledger       ledger, event-000000000001…
 //	          people       <tenant>:<object>
 //	          alerts       <key>, open-<key>, done-<received>-<key>
-//	policies  scope key    current-<document key>, v-<document key>-000012
-//	          alert-rules  current, v-000012
-//	          proposals    <document key>, alert-rules
+//	policies  scope key    current-<document key>, v-<document key>-000012, proposal-<document key>
+//	          alert-rules  current, v-000012, proposal-alert-rules
 //	lookups   requests     all|<newest first>|<id>, requester:<tenant>:<object>|…, vm:<key>|…, open|…
 //
 // It refuses to create tables by the way ([Store.EnsureTables] is a step of its

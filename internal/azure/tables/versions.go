@@ -21,15 +21,29 @@ type shelf struct {
 	partition string
 	current   string // key of the row in force
 	versions  string // what the keys of its versions begin with, and no other keys do
+	proposal  string // key of the change that waits for a second administrator
 }
 
 func (at shelf) version(n int) string { return fmt.Sprintf("%s%06d", at.versions, n) }
+
+// carriedOut is the change that forgets the proposal a signature is about; none if it is
+// about none. ErrNotFound when that proposal does not wait any more.
+func (t table) carriedOut(ctx context.Context, at shelf, sign access.Signature) ([]change, error) {
+	if sign.Proposal == "" {
+		return nil, nil
+	}
+	stored, err := t.get(ctx, at.partition, at.proposal)
+	if err == nil && !isProposal(stored, sign.Proposal, sign.By) {
+		err = fmt.Errorf("proposal %.64q for %s: %w", sign.Proposal, at.name, access.ErrNotFound)
+	}
+	return []change{remove(stored)}, err
+}
 
 // putVersion puts what write makes for a version in force, as the next one, and
 // returns the row in force; the one that is, if it is known to say the same already.
 // Two processes cannot give the same number: the rows of versions are only ever
 // inserted.
-func (t table) putVersion(ctx context.Context, at shelf, known func(columns) bool, write func(version int) (columns, error)) (columns, error) {
+func (t table) putVersion(ctx context.Context, at shelf, sign access.Signature, known func(columns) bool, write func(version int) (columns, error)) (columns, error) {
 	var result columns
 	var save []change
 	err := contend(ctx, at.name, func() error {
@@ -42,15 +56,19 @@ func (t table) putVersion(ctx context.Context, at shelf, known func(columns) boo
 		if err != nil {
 			return err
 		}
-		if stored.etag != "" && known(stored.columns) {
+		if stored.etag != "" && sign.Proposal == "" && known(stored.columns) {
 			result = stored.columns
 			return nil
+		}
+		forget, err := t.carriedOut(ctx, at, sign)
+		if err != nil {
+			return err
 		}
 		if result, err = write(last + 1); err != nil {
 			return fmt.Errorf("%s cannot be stored: %w", at.name, err)
 		}
 		result[markColumn] = uuid.NewString()
-		save = []change{insertOrReplace(at.partition, at.current, stored, result), insert(at.partition, at.version(last+1), result)}
+		save = append([]change{insertOrReplace(at.partition, at.current, stored, result), insert(at.partition, at.version(last+1), result)}, forget...)
 		return t.swap(ctx, save...)
 	})
 	return result, err
@@ -93,7 +111,14 @@ func (t table) endVersion(ctx context.Context, at shelf, sign access.Signature) 
 				return err
 			}
 		}
+		forget, err := t.carriedOut(ctx, at, sign)
+		if err != nil {
+			return err
+		}
 		stored, err := t.get(ctx, at.partition, at.current)
+		if errors.Is(err, access.ErrNotFound) && len(forget) > 0 { // out of force already
+			return t.swap(ctx, forget...)
+		}
 		if err != nil {
 			return err
 		}
@@ -105,7 +130,7 @@ func (t table) endVersion(ctx context.Context, at shelf, sign access.Signature) 
 		c.setNumber("Version", version+1)
 		c.setSignature(sign)
 		c["Removed"], c[markColumn] = true, uuid.NewString()
-		save = []change{remove(stored), insert(at.partition, at.version(int(version)+1), c)}
+		save = append([]change{remove(stored), insert(at.partition, at.version(int(version)+1), c)}, forget...)
 		return t.swap(ctx, save...)
 	})
 }
