@@ -140,12 +140,18 @@ func (r *Request) decide(decisions []decision, at time.Time, rec *record) error 
 		left = append(left, i)
 		waiting = waiting || !r.agreed(d)
 	}
+	// The clock starts here and not when access was asked for: what follows is the writing
+	// of the rule. No window is outlasted by that.
+	end := at.Add(r.Duration)
+	for _, i := range left {
+		end = earlier(decisions[i].until, end)
+	}
 	for _, i := range left {
 		t, d := &r.Targets[i], &decisions[i]
 		var err error
 		switch {
 		case !waiting:
-			err = t.approve(d, r, at, rec)
+			err = t.approve(d, end, rec)
 		case t.State == Pending:
 			err = t.await(d, r, at, rec)
 		}
@@ -167,7 +173,7 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 		d.tags = m.Tags
 	}
 	if err == nil || !rules.needsTags(t.VM) {
-		d.ruling = rules.rule(r.enquiry(&t, d.tags))
+		d.ruling = rules.asked(r, &t, d.tags)
 	}
 	if err == nil {
 		d.ways, err = waysIn(m, d.nearest.Interfaces == policy.AllInterfaces, r.Source)
@@ -191,6 +197,22 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 		return decision{}, fmt.Errorf("locate %s: %w", t.VM, err)
 	}
 	return d, nil
+}
+
+// asked rules on a target. Nobody has approved it yet while it is pending: it is judged
+// as of when it was asked for, so that the moments it took to get here do not push it out
+// of a window that it was accepted in. What waited for approval is judged as of now, and
+// so is what nobody got to before its window shut.
+func (b rulebook) asked(r *Request, t *Target, tags map[string]string) ruling {
+	e := r.enquiry(t, tags)
+	if t.State == Pending {
+		e.From = r.CreatedAt
+		if out := b.rule(e); out.until.IsZero() || out.until.After(b.at) {
+			return out
+		}
+		e.From = time.Time{}
+	}
+	return b.rule(e)
 }
 
 // enquiry is what is asked about a target of the request.
@@ -231,10 +253,9 @@ func (t *Target) deny(d *decision, at time.Time, rec *record) error {
 	return t.Apply(Deny)
 }
 
-// approve opens the door as far as deciding goes. The clock starts here and not when
-// access was asked for: what follows is the writing of the rule.
-func (t *Target) approve(d *decision, r *Request, at time.Time, rec *record) error {
-	t.ExpiresAt = at.Add(r.Duration)
+// approve opens the door as far as deciding goes.
+func (t *Target) approve(d *decision, end time.Time, rec *record) error {
+	t.ExpiresAt = end
 	t.Ways = d.ways
 	for _, p := range places(d.ways) {
 		t.Openings = append(t.Openings, Opening{NSG: p.NSG, Addresses: p.Addresses})

@@ -75,6 +75,7 @@ type ruling struct {
 	approval *policy.Approval
 	review   time.Duration // not zero when access opens by breaking the glass
 	longest  time.Duration // what would pass, 0 if nothing would
+	until    time.Time     // when its windows shut; zero = not for as long as anything may last
 	// extensions is how many times access may be extended.
 	extensions int
 	// preApproved names the alert rule that took the approver's place.
@@ -88,7 +89,7 @@ func (b rulebook) rule(q enquiry) ruling {
 	pre := b.ledger.preApproval(q.By.Groups, q.VM, q.Ports, b.at)
 	ask.PreApproved = pre != nil
 	d := b.policies.Decide(ask)
-	out := ruling{nearest: d.Policy, by: cite(d.Applied), approval: d.Approval, longest: d.Longest, extensions: d.Extensions}
+	out := ruling{nearest: d.Policy, by: cite(d.Applied), approval: d.Approval, longest: d.Longest, until: d.Until, extensions: d.Extensions}
 	if pre != nil && d.Spared {
 		out.preApproved = pre.Rule
 	}
@@ -100,7 +101,7 @@ func (b rulebook) rule(q enquiry) ruling {
 		out.refusals = append(out.refusals, Refusal{Code: Code(policy.JustificationRequired),
 			Sentence: "Breaking the glass needs a reason; send it as the justification."})
 	case q.BreakGlass && d.BreakGlass != nil:
-		out.refusals, out.approval, out.review = nil, nil, d.BreakGlass.ReviewWithin
+		out.refusals, out.approval, out.review, out.until = nil, nil, d.BreakGlass.ReviewWithin, time.Time{}
 	case q.BreakGlass:
 		out.refusals = append(out.refusals, Refusal{Code: BreakGlassNotAllowed,
 			Sentence: "Breaking the glass is not for you here, or would not overrule what stands against this; policy names who may. Ask without it."})

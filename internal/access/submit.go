@@ -39,14 +39,15 @@ func (s *Service) Submit(ctx context.Context, by Actor, key string, ask Ask) (Re
 			return Request{}, fmt.Errorf("look for an earlier call: %w", err)
 		}
 	}
-	if err := s.precheck(ctx, by, &ask); err != nil {
+	at, err := s.precheck(ctx, by, &ask)
+	if err != nil {
 		s.watchDenial(ctx, by.Person, err)
 		return Request{}, err
 	}
 
 	r := Request{
 		ID: id, Requester: by.Person, Standing: by.Standing, Source: ask.Source, Duration: ask.Duration,
-		Justification: ask.Justification, BreakGlass: ask.BreakGlass, CreatedAt: s.now(), Fingerprint: ask.Fingerprint,
+		Justification: ask.Justification, BreakGlass: ask.BreakGlass, CreatedAt: at, Fingerprint: ask.Fingerprint,
 	}
 	for _, t := range ask.Targets {
 		r.Targets = append(r.Targets, Target{VM: t.VM, Ports: t.Ports, State: Pending})
@@ -124,10 +125,13 @@ func requestID(by Person, key string) (string, error) {
 }
 
 // precheck refuses what would be denied, for every target at once, and fills in the
-// duration where the ask leaves it to policy.
-func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
+// duration where the ask leaves it to policy. It returns the moment as of which policy
+// was asked, which is when the request was made: judged as of a later one, a window that
+// leaves just as much as was asked for would not do any more.
+func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) (time.Time, error) {
+	none := time.Time{}
 	if err := s.lookAfter(ask.Targets); err != nil {
-		return err
+		return none, err
 	}
 	vms := make([]armid.ID, len(ask.Targets))
 	for i, t := range ask.Targets {
@@ -135,7 +139,7 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 	}
 	rules, err := s.rulebook(ctx, vms)
 	if err != nil {
-		return err
+		return none, err
 	}
 	tags := make([]map[string]string, len(vms))
 	missing := make([]Refusals, len(vms)) // what Azure says against a machine
@@ -153,7 +157,7 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("look at what is asked for: %w", err)
+		return none, fmt.Errorf("look at what is asked for: %w", err)
 	}
 	if ask.Duration == 0 {
 		ask.Duration = rules.usual(vms, tags, s.Limits)
@@ -173,9 +177,9 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) error {
 		}
 	}
 	if len(faults) > 0 {
-		return faults
+		return none, faults
 	}
-	return nil
+	return rules.at, nil
 }
 
 // lookAfter refuses machines that neither the sweep nor an alert would ever close, before

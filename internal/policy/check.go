@@ -146,19 +146,27 @@ func (c *check) times(at time.Time, asked time.Duration) {
 	if open > 0 && open >= asked {
 		return
 	}
-	if open >= MinDuration {
-		c.refuse(OutsideWindow, "at most "+spoken(open.Truncate(time.Second)), "%s allows access %s, which from %s on leaves %s; ask for at most that, or later.",
-			capital(p.name()), p.times(), p.shown(at), spoken(open.Truncate(time.Second)))
+	allowed, shown := fmt.Sprintf("%s allows access", capital(p.name())), p.shown(at)
+	next, found := p.next(at.Add(open))
+	fits := found && p.open(next) >= asked
+	if left := p.leaves(at); left >= MinDuration {
+		passes, advice := "at most "+spoken(left), ""
+		if fits {
+			advice = fmt.Sprintf(", or again from %s on", p.shown(next))
+		}
+		c.refuse(OutsideWindow, passes, "%s %s, which from %s on leaves %s; ask for %s%s.", allowed, p.times(), shown, spoken(open.Truncate(time.Minute)), passes, advice)
 		return
 	}
 	// A window about to close is as good as shut.
-	next, found := p.next(at.Add(open))
 	if !found {
-		c.refuse(OutsideWindow, "", "%s allows access only %s, and that does not come again.", capital(p.name()), p.times())
+		c.refuse(OutsideWindow, "", "%s only %s, and that does not come again.", allowed, p.times())
 		return
 	}
-	c.refuse(OutsideWindow, "an ask from "+p.shown(next)+" on", "%s allows access only %s, and access would open at %s; ask again from %s on.",
-		capital(p.name()), p.times(), p.shown(at), p.shown(next))
+	again := fmt.Sprintf("from %s on", p.shown(next))
+	if !fits {
+		again += ", for at most " + spoken(p.open(next))
+	}
+	c.refuse(OutsideWindow, "an ask "+again, "%s only %s, and access would open at %s; ask again %s.", allowed, p.times(), shown, again)
 }
 
 func (c *check) conditions(list []Condition, q Question) {

@@ -24,9 +24,13 @@ type Decision struct {
 	// refused or to be approved. A reason is due all the same; the caller asks for it.
 	BreakGlass *BreakGlass
 	// Longest is how long access may last if it is asked for like this, 0 if no
-	// duration of 5 minutes or more passes. When conditions speak of the duration it
-	// is the longest multiple of 5 minutes that they let pass.
+	// duration of 5 minutes or more passes. Of a window it leaves a minute, since it is yet
+	// to be asked for. When conditions speak of the duration it is the longest multiple of
+	// 5 minutes that they let pass.
 	Longest time.Duration
+	// Until is when the windows shut on access that opens at Question.At; zero if they do
+	// not for as long as anything may last.
+	Until time.Time
 }
 
 // Approval is the strictest combination of what several policies ask for.
@@ -115,6 +119,9 @@ func (s Set) Decide(q Question) Decision {
 		consenting = all[1:]
 	}
 	d.Approval = consenting.approval()
+	if open := all.open(q.At); open < noEnd {
+		d.Until = q.At.Add(open)
+	}
 	if governed {
 		d.BreakGlass = all.breakGlass(q.Requester, unmet)
 		d.Longest = all.longest(q)
@@ -191,12 +198,21 @@ func (s Set) breakGlass(who Subject, unmet [][]Refusal) *BreakGlass {
 	return b
 }
 
+// open is how long the windows of all of them stay open from t on, up to noEnd.
+func (s Set) open(t time.Time) time.Duration {
+	open := noEnd
+	for _, p := range s {
+		open = min(open, p.open(t))
+	}
+	return open
+}
+
 // longest tries durations downwards from what limits and windows leave.
 func (s Set) longest(q Question) time.Duration {
 	const step = 5 * time.Minute
 	d := MaxDuration
 	for _, p := range s {
-		d = min(d, p.longest(), p.open(q.At).Truncate(time.Second))
+		d = min(d, p.longest(), p.leaves(q.At))
 	}
 	q.Duration = d
 	conditions := false

@@ -108,12 +108,12 @@ func (w Window) next(t time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// String is "mon–fri 07:00–19:00 Europe/Berlin".
 // WithinWindows reports whether t lies in one of the windows.
 func WithinWindows(list []Window, t time.Time) bool {
 	return slices.ContainsFunc(list, func(w Window) bool { return w.open(t) > 0 })
 }
 
+// String is "mon–fri 07:00–19:00 Europe/Berlin".
 func (w Window) String() string {
 	days := strings.Join(w.Days, ", ")
 	if n := len(w.Days); n == 0 {
@@ -152,6 +152,16 @@ func (d Document) open(t time.Time) time.Duration {
 		longest = max(longest, p.open(t))
 	}
 	return longest
+}
+
+// leaves is how much of [Document.open] can be promised to somebody who has yet to ask: in
+// whole minutes, and one of them is for the asking.
+func (d Document) leaves(t time.Time) time.Duration {
+	open := d.open(t)
+	if open < noEnd {
+		open = (open - time.Minute).Truncate(time.Minute)
+	}
+	return max(open, 0)
 }
 
 // next is the first instant from t on at which access may be open.

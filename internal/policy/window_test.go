@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +121,41 @@ func TestOneWindowMustHoldTheWholeAccess(t *testing.T) {
 	got := (Set{New(d, 1)}).Decide(Question{Ask: demoAsk(), At: instant(t, "2027-01-01T00:00:00Z")}).Refusals
 	if len(got) != 1 || got[0].Passes != "" || got[0].Sentence != "The policy for resource group rg-demo allows access only 2026-03-10T09:00:00Z to 2026-03-10T09:30:00Z or 2026-03-10T20:00:00Z to 2026-03-10T21:00:00Z, and that does not come again." {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestWhatPassesInAWindowPasses: who asks within a minute for what the refusal names gets
+// it, and where the next opening is shorter than what was asked for, that is said.
+func TestWhatPassesInAWindowPasses(t *testing.T) {
+	d := demoDocument()
+	d.Windows = []Window{{"UTC", nil, "07:00", "08:00"}}
+	set := Set{New(d, 1)}
+	ask := func(at string, duration time.Duration) (Question, []Refusal) {
+		q := Question{Ask: demoAsk(), At: instant(t, at)}
+		q.Duration = duration
+		return q, set.Decide(q).Refusals
+	}
+	q, got := ask("2026-03-10T07:15:13Z", time.Hour)
+	if len(got) != 1 || got[0].Passes != "at most 43m (PT43M)" ||
+		got[0].Sentence != "The policy for resource group rg-demo allows access every day 07:00–08:00 UTC, which from Tue 2026-03-10 07:15 UTC on leaves 44m (PT44M); ask for at most 43m (PT43M), or again from Wed 2026-03-11 07:00 UTC on." {
+		t.Errorf("%+v", got)
+	}
+	if longest := set.Decide(q).Longest; longest != 43*time.Minute {
+		t.Errorf("the longest is %v", longest)
+	}
+	if _, got := ask("2026-03-10T07:16:13Z", 43*time.Minute); len(got) > 0 {
+		t.Errorf("a minute later it is refused: %v", got)
+	}
+	_, got = ask("2026-03-10T07:15:13Z", 3*time.Hour)
+	if len(got) != 1 || !strings.HasSuffix(got[0].Sentence, "leaves 44m (PT44M); ask for at most 43m (PT43M).") {
+		t.Errorf("%+v", got)
+	}
+	_, got = ask("2026-03-10T23:00:00Z", 3*time.Hour)
+	if len(got) != 1 || got[0].Passes != "an ask from Wed 2026-03-11 07:00 UTC on, for at most 1h (PT1H)" || !strings.HasSuffix(got[0].Sentence, "; ask again from Wed 2026-03-11 07:00 UTC on, for at most 1h (PT1H).") {
+		t.Errorf("%+v", got)
+	}
+	if _, got := ask("2026-03-11T07:00:00Z", time.Hour); len(got) > 0 {
+		t.Errorf("when it opens it is refused: %v", got)
 	}
 }
 
