@@ -55,10 +55,18 @@ func (f function) whatIf(ctx context.Context, in *whatIfInput) (*struct{ Body ap
 		}
 		documents = append(documents, doc)
 	}
+	var remove []access.PolicyKey
+	for i, key := range in.Body.Remove {
+		scope, ok := readScope(key.Scope)
+		if !ok {
+			faults = append(faults, access.Refusal{Code: access.PolicyNotFound, Field: fmt.Sprintf("remove[%d].scope", i), Sentence: notFound[0].Sentence})
+		}
+		remove = append(remove, access.PolicyKey{Scope: scope, Key: key.Key})
+	}
 	if len(faults) > 0 {
 		return nil, f.fail(ctx, faults)
 	}
-	forecast, err := f.service.WhatIf(ctx, documents)
+	forecast, err := f.service.WhatIf(ctx, documents, remove)
 	if err != nil {
 		return nil, f.fail(ctx, err)
 	}
@@ -66,7 +74,8 @@ func (f function) whatIf(ctx context.Context, in *whatIfInput) (*struct{ Body ap
 	for _, d := range forecast.Differences {
 		out.Body.Differences = append(out.Body.Differences, api.Difference{Request: d.Request, VM: d.VM.String(),
 			Requester: api.Person{Object: d.Requester.Object, Name: d.Requester.Name}, CreatedAt: d.CreatedAt, State: string(d.State),
-			Before: string(d.Before), After: string(d.After), Unmet: web.Unmet(d.Refusals)})
+			Before: string(d.Before), After: string(d.After), Unmet: web.Unmet(d.Refusals),
+			ApprovalBefore: web.Approval(d.ApprovalBefore), ApprovalAfter: web.Approval(d.ApprovalAfter)})
 	}
 	return out, nil
 }

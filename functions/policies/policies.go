@@ -36,7 +36,7 @@ func Register(a huma.API, service *access.Service, log *slog.Logger) {
 	huma.Register(a, operation("reject-proposal", http.MethodPost, "/proposals/{id}/reject", "Forget a change of policy that waits", "", identity.PolicyApprove), f.reject)
 	huma.Register(a, operation("explain-policy", http.MethodPost, "/explain", "Tell what policy would say to a request", "As who calls, with the rights they have. Nothing is saved.", identity.PolicyRead, identity.RequestCreate), f.explain)
 	huma.Register(a, operation("forecast-policies", http.MethodPost, "/what-if", "Tell what a change of policy would change",
-		"Which live access and which requests of the last 30 days would have been decided differently. Nothing is saved.", identity.PolicyWrite), f.whatIf)
+		"Which live access and which requests of the last 30 days would have been decided differently, or would wait for others. What was refused at once is not on record and not looked at. Nothing is saved.", identity.PolicyWrite), f.whatIf)
 }
 
 type function struct {

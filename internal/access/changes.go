@@ -48,13 +48,15 @@ func (s *Service) ApplyPolicy(ctx context.Context, text string, by Person) (Chan
 func (s *Service) RemovePolicy(ctx context.Context, scope policy.Scope, key string, by Person) (Changed, error) {
 	current, err := s.Policies.PolicyInForce(ctx, scope, key)
 	if errors.Is(err, ErrNotFound) {
-		return Changed{}, refuse(PolicyNotFound, "key", "There is no policy of this scope and key in force; list those there are with GET /api/policies.")
+		return Changed{}, refuse(PolicyNotFound, "key", notInForce)
 	}
 	if err != nil {
 		return Changed{}, fmt.Errorf("read the policy in force at %s: %w", scope, err)
 	}
 	return s.changePolicy(ctx, Proposal{Key: key, Scope: scope, Text: current.Text, Remove: true, By: by})
 }
+
+const notInForce = "There is no policy of this scope and key in force; list those there are with GET /api/policies."
 
 // ApplyAlertRules puts the document in force that maps alerts to actions, or proposes
 // it.

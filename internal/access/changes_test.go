@@ -173,7 +173,7 @@ func TestWhatIf(t *testing.T) {
 	doc, err := policy.Parse([]byte("apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + oneApprover))
 	must(t, err)
 	before := w.kinds(live.ID)
-	f, err := w.service.WhatIf(ctx, []policy.Document{doc})
+	f, err := w.service.WhatIf(ctx, []policy.Document{doc}, nil)
 	must(t, err)
 	if f.Looked != 2 || len(f.Differences) != 2 || f.Partial {
 		t.Fatalf("%+v", f)
@@ -189,11 +189,73 @@ func TestWhatIf(t *testing.T) {
 		t.Errorf("states %v", states)
 	}
 	w.clock.Advance(access.MaxLookBack + time.Hour)
-	if f, err = w.service.WhatIf(ctx, []policy.Document{doc}); err != nil || f.Looked != 1 {
+	if f, err = w.service.WhatIf(ctx, []policy.Document{doc}, nil); err != nil || f.Looked != 1 {
 		t.Errorf("after 30 days only what is unfinished counts: %+v, %v", f, err)
 	}
-	_, err = w.service.WhatIf(ctx, nil)
+	_, err = w.service.WhatIf(ctx, nil, nil)
 	wantCode(t, err, access.PolicyInvalid)
+}
+
+// TestWhatIfAsksOthers: whose approval is asked counts where it is yet to be given or was
+// given for access that is open, and by content, not by the version that asks.
+func TestWhatIfAsksOthers(t *testing.T) {
+	w := newWorld(t)
+	w.rule(oneApprover)
+	waiting, live, over := w.awaiting("web01"), w.awaiting("db01"), w.awaiting("app01")
+	for _, r := range []access.Request{live, over} {
+		w.vote(r.ID, approver(bob))
+	}
+	w.deliver()
+	w.revoke(over.ID)
+	w.deliver()
+	for approval, want := range map[string][]string{
+		oneApprover + "\nextensions: 1":                             nil, // another version, the same approval
+		twoApprovers:                                                {waiting.ID, live.ID},
+		strings.Replace(oneApprover, "PT4H", "PT3H", 1):             {waiting.ID, live.ID},
+		strings.Replace(oneApprover, "Jit.Approve", "Jit.Admin", 1): {waiting.ID, live.ID},
+		"": {waiting.ID, live.ID, over.ID},
+	} {
+		doc, err := policy.Parse([]byte("apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + approval))
+		must(t, err)
+		f, err := w.service.WhatIf(ctx, []policy.Document{doc}, nil)
+		must(t, err)
+		var got []string
+		for _, d := range f.Differences {
+			got = append(got, d.Request)
+			if d.ApprovalBefore == nil || (d.ApprovalAfter != nil) != (d.After == policy.NeedsApproval) {
+				t.Errorf("%q: from %+v to %+v", approval, d.ApprovalBefore, d.ApprovalAfter)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", approval, got, want)
+		}
+	}
+}
+
+// TestWhatIfWithout: policies that are to be taken out of force.
+func TestWhatIfWithout(t *testing.T) {
+	w := newWorld(t)
+	guardrail, err := w.service.ApplyPolicy(ctx, "apiVersion: jitgate/v1\nscope: tenant\nenforced: true\n"+oneApprover, carol)
+	must(t, err)
+	w.awaiting("web01")
+	without := func(keys ...access.PolicyKey) (access.PolicyForecast, error) { return w.service.WhatIf(ctx, nil, keys) }
+	f, err := without(access.PolicyKey{Scope: policy.Tenant, Key: guardrail.Policy.Key()})
+	must(t, err)
+	if len(f.Differences) != 1 || f.Differences[0].After != policy.Allow {
+		t.Errorf("without the guardrail: %+v", f)
+	}
+	scope := policy.ScopeOf(vmID("web01").Scopes()[1])
+	f, err = without(access.PolicyKey{Scope: scope, Key: scope.Key()})
+	must(t, err)
+	if len(f.Differences) != 1 || f.Differences[0].After != policy.Deny || f.Differences[0].Refusals[0].Code != "no_policy" {
+		t.Errorf("without the policy: %+v", f)
+	}
+	for _, wrong := range []access.PolicyKey{{Scope: scope, Key: guardrail.Policy.Key()}, {Scope: policy.Tenant, Key: policy.Tenant.Key()}, {}} {
+		_, err = without(wrong)
+		wantCode(t, err, access.PolicyNotFound)
+	}
 }
 
 // TestTagsDecide: they are asked of Azure where some policy wants to know, and kept

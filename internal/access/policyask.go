@@ -80,7 +80,14 @@ const (
 	maxDifference = 500
 )
 
-// Difference is a request that other policies would have decided differently.
+// PolicyKey names a document among those of its scope.
+type PolicyKey struct {
+	Scope policy.Scope
+	Key   string // policy.Document.Key
+}
+
+// Difference is a request that other policies would have decided differently, or whose
+// approval they would have asked of others while it waits or is open.
 type Difference struct {
 	Request       string
 	VM            armid.ID
@@ -88,7 +95,9 @@ type Difference struct {
 	CreatedAt     time.Time
 	State         State // of the target; a live one would not be closed by the change
 	Before, After policy.Verdict
-	Refusals      Refusals // under the new policies
+	// What approval is asked for, where that is the verdict.
+	ApprovalBefore, ApprovalAfter *policy.Approval
+	Refusals                      Refusals // under the new policies
 }
 
 // PolicyForecast is what a change of policy would change.
@@ -98,15 +107,16 @@ type PolicyForecast struct {
 	Differences []Difference
 }
 
-// WhatIf tells which live access and which requests of the last 30 days the given
-// documents would have had decided differently, in place of or beside what is in
-// force. Each is judged as of the moment it was asked for, with the rights that the
-// requester had then. Lockdowns and pre-approvals stay out of it.
+// WhatIf tells which live access and which requests of the last 30 days would have been
+// decided differently, had the given documents been in force in place of or beside what
+// is, and the named ones not been. Each is judged as of the moment it was asked for, with
+// the rights that the requester had then. What was refused at once is not on record, and
+// so not looked at. Lockdowns and pre-approvals stay out of it.
 //
-// Errors: [Refusals]; [ErrUnavailable].
-func (s *Service) WhatIf(ctx context.Context, documents []policy.Document) (PolicyForecast, error) {
-	if len(documents) == 0 || len(documents) > maxDocuments {
-		return PolicyForecast{}, refuse(PolicyInvalid, "documents", fmt.Sprintf("Send 1 to %d documents.", maxDocuments))
+// Errors: [Refusals], PolicyNotFound among them; [ErrUnavailable].
+func (s *Service) WhatIf(ctx context.Context, documents []policy.Document, remove []PolicyKey) (PolicyForecast, error) {
+	if n := len(documents) + len(remove); n == 0 || n > maxDocuments {
+		return PolicyForecast{}, refuse(PolicyInvalid, "documents", fmt.Sprintf("Send 1 to %d documents, or policies to remove.", maxDocuments))
 	}
 	before, err := s.Policies.ListPolicies(ctx)
 	if err != nil {
@@ -114,6 +124,17 @@ func (s *Service) WhatIf(ctx context.Context, documents []policy.Document) (Poli
 	}
 	w := whatIf{Service: s, before: policy.Set(before), tags: map[string]map[string]string{}}
 	w.after = slices.Clone(w.before)
+	var c check
+	for i, gone := range remove {
+		n := len(w.after)
+		w.after = slices.DeleteFunc(w.after, func(p policy.Policy) bool { return p.Key() == gone.Key && p.Scope.Equal(gone.Scope) })
+		if len(w.after) == n {
+			c.fault(PolicyNotFound, fmt.Sprintf("remove[%d]", i), notInForce)
+		}
+	}
+	if len(c.faults) > 0 {
+		return PolicyForecast{}, c.faults
+	}
 	for _, doc := range documents {
 		version := 1
 		w.after = slices.DeleteFunc(w.after, func(p policy.Policy) bool {
@@ -179,9 +200,17 @@ func (w *whatIf) compare(ctx context.Context, r *Request) error {
 		e := r.enquiry(&t, tags)
 		e.From = r.CreatedAt
 		before, after := rulebook{policies: w.before}.rule(e), rulebook{policies: w.after}.rule(e)
-		if before.verdict() != after.verdict() {
-			w.Differences = append(w.Differences, Difference{Request: r.ID, VM: t.VM, Requester: r.Requester, CreatedAt: r.CreatedAt, State: t.State,
-				Before: before.verdict(), After: after.verdict(), Refusals: after.refusals})
+		d := Difference{Request: r.ID, VM: t.VM, Requester: r.Requester, CreatedAt: r.CreatedAt, State: t.State,
+			Before: before.verdict(), After: after.verdict(), Refusals: after.refusals}
+		if d.Before == policy.NeedsApproval {
+			d.ApprovalBefore = before.approval
+		}
+		if d.After == policy.NeedsApproval {
+			d.ApprovalAfter = after.approval
+		}
+		asksOthers := d.ApprovalBefore != nil && d.ApprovalAfter != nil && !d.ApprovalBefore.Same(*d.ApprovalAfter)
+		if d.Before != d.After || asksOthers && !t.State.Ended() {
+			w.Differences = append(w.Differences, d)
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ type PolicyHistory struct {
 	Versions []PolicyVersion `json:"versions"`
 }
 
-// PolicyKey is the body of POST /api/policies/remove.
+// PolicyKey is the body of POST /api/policies/remove, and names a policy elsewhere.
 type PolicyKey struct {
 	Scope string `json:"scope,omitempty"`
 	Key   string `json:"key,omitempty"`
@@ -88,7 +88,8 @@ type PolicyAnswer struct {
 
 // PolicyChange is the body of POST /api/policies/what-if.
 type PolicyChange struct {
-	Documents []string `json:"documents,omitempty"`
+	Documents []string    `json:"documents,omitempty" doc:"To be put in force, in place of or beside what is."`
+	Remove    []PolicyKey `json:"remove,omitempty" doc:"To be taken out of force."`
 }
 
 // PolicyForecast is what a change of policy would change.
@@ -98,7 +99,8 @@ type PolicyForecast struct {
 	Differences []Difference `json:"differences"`
 }
 
-// Difference is a request that other policies would have decided differently.
+// Difference is a request that other policies would have decided differently, or whose
+// approval they would have asked of others while it waits or is open.
 type Difference struct {
 	Request   string    `json:"request"`
 	VM        string    `json:"vm"`
@@ -108,4 +110,7 @@ type Difference struct {
 	Before    string    `json:"before" enum:"allow,deny,approval"`
 	After     string    `json:"after" enum:"allow,deny,approval"`
 	Unmet     []Unmet   `json:"unmet,omitempty" doc:"Under the new policies."`
+
+	ApprovalBefore *Approval `json:"approvalBefore,omitempty" doc:"What approval was asked for; absent if none."`
+	ApprovalAfter  *Approval `json:"approvalAfter,omitempty" doc:"What approval would be asked for; absent if none."`
 }

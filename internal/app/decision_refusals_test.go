@@ -118,6 +118,8 @@ func TestDecisionRefusals(t *testing.T) {
 		{"explain a bad ask", "POST", "/api/policies/explain", with("PT1H", "soon"), "alice", nil, 400, "duration_invalid"},
 		{"what if nothing", "POST", "/api/policies/what-if", `{}`, "carol", nil, 400, "policy_invalid"},
 		{"what if nonsense", "POST", "/api/policies/what-if", `{"documents":["scoop: x"]}`, "carol", nil, 400, "policy_invalid"},
+		{"what if without nothing", "POST", "/api/policies/what-if", `{"remove":[{"scope":"tenant","key":"k"}]}`, "carol", nil, 404, "policy_not_found"},
+		{"what if without no scope", "POST", "/api/policies/what-if", `{"remove":[{"scope":"production","key":"k"}]}`, "carol", nil, 404, "policy_not_found"},
 		{"alert rules with faults", "PUT", "/api/alerts/rules", `{"document":"rules: 7"}`, "carol", nil, 400, "alert_rules_invalid"},
 		{"no alert rules", "GET", "/api/alerts/rules", ``, "alice", nil, 404, "policy_not_found"},
 		{"too many events", "GET", "/api/events?limit=1001", ``, "audrey", nil, 400, "invalid_field"},

@@ -231,7 +231,7 @@ func TestExitCodesOfDecisions(t *testing.T) {
 		{"explain at noon", []string{"policy", "explain", "--vm", "web-1", "--port", "22", "--at", "noon"}, exitUsage, `"noon" is not a time`},
 		{"explain after the end of time", []string{"policy", "explain", "--vm", "web-1", "--port", "22", "--at", "9999-12-31T23:59:59-14:00"}, exitUsage, "is not a time"},
 		{"explain without a port", []string{"policy", "explain", "--vm", "web-1"}, exitUsage, `"port"`},
-		{"what if nothing", []string{"policy", "what-if"}, exitUsage, `"file"`},
+		{"what if nothing", []string{"policy", "what-if"}, exitUsage, "[file remove]"},
 		{"no alert rules", []string{"alerts", "show"}, exitNotFound, "alert_rules_not_found"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -250,6 +250,17 @@ func asked(vm string, ports []api.Port, source, duration, reason string) policy.
 	return q
 }
 
+func approvalOf(d policy.Decision) *api.Approval {
+	if d.Approval == nil {
+		return nil
+	}
+	a := &api.Approval{Quorum: d.Approval.Quorum, Within: policy.FormatDuration(d.Approval.Within), Policies: d.Approval.Policies}
+	for _, p := range d.Approval.Approvers {
+		a.Approvers = append(a.Approvers, api.Principals(p))
+	}
+	return a
+}
+
 func unmetOf(d policy.Decision) []api.Unmet {
 	var all []api.Unmet
 	for _, r := range d.Refusals {
@@ -284,12 +295,7 @@ func (s *service) askPolicy(w http.ResponseWriter, r *http.Request) {
 		if d.Longest > 0 {
 			a.Longest = policy.FormatDuration(d.Longest)
 		}
-		if d.Approval != nil {
-			a.Approval = &api.Approval{Quorum: d.Approval.Quorum, Within: policy.FormatDuration(d.Approval.Within), Policies: d.Approval.Policies}
-			for _, p := range d.Approval.Approvers {
-				a.Approval.Approvers = append(a.Approval.Approvers, api.Principals(p))
-			}
-		}
+		a.Approval = approvalOf(d)
 		out.Answers = append(out.Answers, a)
 	}
 	answer(w, http.StatusOK, out)
@@ -309,15 +315,22 @@ func (s *service) whatIf(w http.ResponseWriter, r *http.Request) {
 		}
 		after = append(slices.DeleteFunc(after, func(p policy.Policy) bool { return p.Key() == d.Key() }), policy.New(d, 9))
 	}
+	for _, key := range in.Remove {
+		after = slices.DeleteFunc(after, func(p policy.Policy) bool { return p.Key() == key.Key && p.Scope.String() == key.Scope })
+	}
 	out := api.PolicyForecast{Looked: len(s.requests), Differences: []api.Difference{}}
 	for _, n := range s.requests {
 		for _, t := range n.Targets {
 			q := asked(t.VM, t.Ports, n.Source, n.Duration, n.Justification)
 			q.At = n.CreatedAt
 			was, would := before.Decide(q), after.Decide(q)
-			if was.Verdict() != would.Verdict() {
-				out.Differences = append(out.Differences, api.Difference{Request: n.ID, VM: t.VM, Requester: n.Requester, CreatedAt: n.CreatedAt, State: t.State,
-					Before: string(was.Verdict()), After: string(would.Verdict()), Unmet: unmetOf(would)})
+			difference := api.Difference{Request: n.ID, VM: t.VM, Requester: n.Requester, CreatedAt: n.CreatedAt, State: t.State,
+				Before: string(was.Verdict()), After: string(would.Verdict()), Unmet: unmetOf(would)}
+			if was.Verdict() == policy.NeedsApproval && would.Verdict() == policy.NeedsApproval {
+				difference.ApprovalBefore, difference.ApprovalAfter = approvalOf(was), approvalOf(would)
+			}
+			if was.Verdict() != would.Verdict() || difference.ApprovalBefore != nil && !was.Approval.Same(*would.Approval) {
+				out.Differences = append(out.Differences, difference)
 			}
 		}
 	}

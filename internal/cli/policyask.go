@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"jitgate/internal/api"
+	"jitgate/internal/client"
 	"jitgate/internal/policy"
 )
 
@@ -105,27 +107,35 @@ func (a *App) cited(policy string) string {
 }
 
 func (a *App) policyWhatIfCommand() *cobra.Command {
-	var from []string
+	var from, remove []string
 	c := &cobra.Command{
-		Use:   "what-if -f FILE…",
+		Use:   "what-if {-f FILE… | --remove SCOPE…}",
 		Short: "Say which requests other policies would have decided differently",
-		Long: `Say which access that is open, and which requests of the last 30 days, the given
-documents would have had decided differently, put in place of or beside what is in
-force. A folder stands for its documents without cases.yaml. Nothing is changed: access
-that is open stays open whatever policies say later.
+		Long: `Say which access that is open, and which requests of the last 30 days, would have been
+decided differently: with the given documents in place of or beside what is in force,
+and without those to be removed. Of what waits and what is open it also says where
+approval would be asked of others. A folder stands for its documents without cases.yaml.
+Nothing is changed: access that is open stays open whatever policies say later.
+
+Asks that were refused at once are not on record, so they are not looked at: that more
+would be let in shows only in requests that were made.
 
 The exit code is 0 whether or not there is a difference.`,
 		Example: `  jitgate policy what-if -f policy.yaml
-  jitgate policy what-if -f policies/
+  jitgate policy what-if -f policies/ --remove /subscriptions/…/resourceGroups/web
   jitgate policy what-if -f tenant.yaml -f production.yaml -o json`,
-		RunE: a.run(func(c *cobra.Command, args []string) error { return a.whatIf(c.Context(), append(from, args...)) }),
+		RunE: a.run(func(c *cobra.Command, args []string) error {
+			return a.whatIf(c.Context(), append(from, args...), remove)
+		}),
 	}
 	c.Flags().StringSliceVarP(&from, "file", "f", nil, "file with a document, a folder with several, - for stdin; repeatable")
-	required(c, "file")
+	c.Flags().StringSliceVar(&remove, "remove", nil, "scope of a plain policy, or key of any, to be taken out of force; repeatable")
+	c.MarkFlagsOneRequired("file", "remove")
+	complete(c, "remove", cobra.NoFileCompletions)
 	return c
 }
 
-func (a *App) whatIf(ctx context.Context, paths []string) error {
+func (a *App) whatIf(ctx context.Context, paths, remove []string) error {
 	d, err := a.documents(paths)
 	if err != nil {
 		return err
@@ -137,7 +147,11 @@ func (a *App) whatIf(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	forecast, err := jit.WhatIf(ctx, d.texts)
+	gone, err := inForce(ctx, jit, remove)
+	if err != nil {
+		return err
+	}
+	forecast, err := jit.WhatIf(ctx, api.PolicyChange{Documents: d.texts, Remove: gone})
 	if err != nil {
 		return err
 	}
@@ -147,12 +161,37 @@ func (a *App) whatIf(ctx context.Context, paths []string) error {
 	return a.print(forecast, func(w io.Writer) { a.writePolicyForecast(w, forecast) })
 }
 
+// inForce finds the policies that scopes, of plain ones, and keys stand for.
+func inForce(ctx context.Context, jit *client.Client, names []string) ([]api.PolicyKey, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	found, err := jit.Policies(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.PolicyKey, len(names))
+	for i, name := range names {
+		wanted := keyed(api.PolicyKey{Scope: name}).Key
+		at := slices.IndexFunc(found, func(p api.Policy) bool { return p.Key == wanted || p.Key == name })
+		if at < 0 {
+			return nil, &failure{exit: exitNotFound, sentence: fmt.Sprintf("%q is neither the scope of a plain policy in force nor the key of any", name),
+				hints: []string{"jitgate policy list --wide shows both"}}
+		}
+		out[i] = api.PolicyKey{Scope: found[at].Scope, Key: found[at].Key}
+	}
+	return out, nil
+}
+
 func (a *App) writePolicyForecast(w io.Writer, f api.PolicyForecast) {
 	var rows []table.Row
 	for _, d := range f.Differences {
 		rows = append(rows, table.Row{d.Request, a.name(d.VM), a.person(d.Requester), a.moment(d.CreatedAt), a.state(d.State), a.verdict(d.Before), "→", a.verdict(d.After)})
 		for _, u := range d.Unmet {
 			rows = append(rows, table.Row{under(fmt.Sprintf("%s (%s)", u.Text, u.Code))})
+		}
+		if d.ApprovalBefore != nil && d.ApprovalAfter != nil {
+			rows = append(rows, table.Row{under("before: " + consent(d.ApprovalBefore))}, table.Row{under("after: " + consent(d.ApprovalAfter))})
 		}
 	}
 	if len(rows) > 0 {

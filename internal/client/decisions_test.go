@@ -57,7 +57,7 @@ func TestCallsAboutDecisionsAndPolicies(t *testing.T) {
 	do(err)
 	_, err = c.AskPolicy(ctx, api.PolicyQuestion{NewRequest: api.NewRequest{Source: "192.0.2.1"}})
 	do(err)
-	_, err = c.WhatIf(ctx, []string{"a", "b"})
+	_, err = c.WhatIf(ctx, api.PolicyChange{Documents: []string{"a", "b"}, Remove: []api.PolicyKey{{Scope: "tenant", Key: "k"}}})
 	do(err)
 	_, err = c.ApplyAlertRules(ctx, "rules: []")
 	do(err)
@@ -84,7 +84,7 @@ func TestCallsAboutDecisionsAndPolicies(t *testing.T) {
 		`POST /api/policies/proposals/p%3F1/approve`,
 		`POST /api/policies/proposals/p1/reject`,
 		`POST /api/policies/explain {"source":"192.0.2.1"}`,
-		`POST /api/policies/what-if {"documents":["a","b"]}`,
+		`POST /api/policies/what-if {"documents":["a","b"],"remove":[{"scope":"tenant","key":"k"}]}`,
 		`PUT /api/alerts/rules {"document":"rules: []"}`,
 		`GET /api/alerts/rules`,
 	}, *calls); diff != "" {

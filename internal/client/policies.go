@@ -59,6 +59,6 @@ func (c *Client) AskPolicy(ctx context.Context, q api.PolicyQuestion) ([]api.Pol
 }
 
 // WhatIf tells which requests other policies would have decided differently.
-func (c *Client) WhatIf(ctx context.Context, documents []string) (api.PolicyForecast, error) {
-	return send[api.PolicyForecast](ctx, c, http.MethodPost, "/api/policies/what-if", api.PolicyChange{Documents: documents})
+func (c *Client) WhatIf(ctx context.Context, change api.PolicyChange) (api.PolicyForecast, error) {
+	return send[api.PolicyForecast](ctx, c, http.MethodPost, "/api/policies/what-if", change)
 }

@@ -41,6 +41,14 @@ type Approval struct {
 	Policies  []string      // Policy.Ref of those that ask for it
 }
 
+// Same reports whether both ask for the same consent, whichever policies want it.
+func (a Approval) Same(o Approval) bool {
+	all := func(list, of []Principals) bool {
+		return !slices.ContainsFunc(list, func(p Principals) bool { return !slices.ContainsFunc(of, p.equal) })
+	}
+	return a.Quorum == o.Quorum && a.Within == o.Within && all(a.Approvers, o.Approvers) && all(o.Approvers, a.Approvers)
+}
+
 // Accepts reports whether s is one whose consent counts, as far as policies say.
 // That it is not the requester's own, and that s may approve at all, is for the
 // caller to see to.
