@@ -105,9 +105,6 @@ func (b rulebook) rule(q enquiry) ruling {
 	case q.BreakGlass:
 		out.refusals = append(out.refusals, Refusal{Code: BreakGlassNotAllowed,
 			Sentence: "Breaking the glass is not for you here, or would not overrule what stands against this; policy names who may. Ask without it."})
-	case out.approval != nil && out.approval.OutOfReach(q.By.Object):
-		out.refusals = append(out.refusals, Refusal{Code: NoApprover, Policy: strings.Join(out.approval.Policies, "; "),
-			Sentence: fmt.Sprintf("%s wants %d other people to agree and names fewer, so nobody could ever approve this; its owners must name more.", strings.Join(out.approval.Policies, "; "), out.approval.Quorum)})
 	}
 	if l := b.ledger.lockdown(q.By.Person, q.VM, b.at); l != nil {
 		out.refusals = append(Refusals{l.refusal()}, out.refusals...)

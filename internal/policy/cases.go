@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ type Case struct {
 	Name     string
 	Question Question
 	Expect   Verdict
-	Codes    []string // the codes of all refusals, in any order; nil = whichever
+	Codes    []string // the codes of all refusals, in any order
 	// ByDefault: the case names no duration, so that of the policy counts.
 	ByDefault bool
 }
@@ -63,7 +64,7 @@ func (c Case) run(set Set) CaseResult {
 	switch {
 	case r.Got != c.Expect:
 		r.Sentence = strings.TrimSpace(fmt.Sprintf("Expected %s, got %s. %s", c.Expect, r.Got, strings.Join(sentences, " ")))
-	case c.Codes != nil && !slices.Equal(once(c.Codes), r.Codes):
+	case !slices.Equal(once(c.Codes), r.Codes):
 		r.Sentence = fmt.Sprintf("Expected the codes %s, got %s. %s", listed(once(c.Codes)), listed(r.Codes), strings.Join(sentences, " "))
 	default:
 		r.Passed = true
@@ -97,10 +98,12 @@ func once(list []string) []string { return slices.Compact(slices.Sorted(slices.V
 //     requester: {object: …, name: …, tenant: …, roles: […], groups: […], application: false}
 //     at: 2026-03-03T23:00:00Z
 //     expect: deny                   # allow, deny or approval
-//     codes: [outside_window]
+//     codes: [outside_window]        # of all refusals
 //
-// Only name, vm, ports, source and expect must be there; what else is left out
-// counts as absent, and whoever has no tenant is of the home tenant.
+// Only name, vm, ports, source and expect must be there, and with deny the codes: denied
+// for another reason, a case that was to show one would pass in vain. What else is left
+// out counts as absent, and whoever has no tenant is of the home tenant. The source is
+// read as that of a request.
 func ParseCases(data []byte) ([]Case, error) {
 	var r reader
 	return strictyaml.Read(data, &r.Reader, func(root field) (cases []Case) {
@@ -122,7 +125,10 @@ func (r *reader) testCase(item field) Case {
 	source := r.Required(item, fields, "source")
 	if text, ok := r.Text(source); ok {
 		var err error
-		if c.Question.Source, err = parseRange(text); err != nil {
+		switch c.Question.Source, err = ParseSource(text); {
+		case errors.Is(err, ErrSourceAny):
+			r.Fault(source, "source %.60q is everybody, which no request may ask for; write an address or a range.", text)
+		case err != nil:
 			r.Fault(source, "source is not usable: %s.", err)
 		}
 	}
@@ -138,7 +144,16 @@ func (r *reader) testCase(item field) Case {
 	c.Question.Requester = r.subject(fields["requester"])
 	c.Question.At, _ = r.instant(fields["at"])
 	c.Expect = r.verdict(r.Required(item, fields, "expect"))
-	c.Codes = r.distinct(fields["codes"], r.Text)
+	codes, given := fields["codes"]
+	c.Codes = r.distinct(codes, r.Text)
+	switch {
+	case c.Expect == Deny && len(c.Codes) == 0:
+		if !given {
+			r.Missing(item, "codes", "; with deny, list the codes of all refusals")
+		}
+	case given && c.Expect != Deny:
+		r.Fault(codes, "codes goes with deny only.")
+	}
 	return c
 }
 

@@ -54,6 +54,11 @@ func TestFaultsOfCases(t *testing.T) {
 		{oneCase, "name: x", "line 1, column 1: The document must be a list, not keys and values."},
 		{oneCase, "[]", "line 1, column 1: The list is empty; write a case."},
 		{oneCase, "- {}", "line 1, column 3: name is missing.\nline 1, column 3: vm is missing.\nline 1, column 3: ports is missing.\nline 1, column 3: source is missing.\nline 1, column 3: expect is missing."},
+		{"\n  codes: [port_not_allowed]", "", "line 1, column 3: codes is missing; with deny, list the codes of all refusals."},
+		{"[port_not_allowed]", "[]", "line 11, column 10: [0].codes is empty"},
+		{"expect: deny", "expect: allow", "line 11, column 10: codes goes with deny only."},
+		{"203.0.113.7", "0.0.0.0/0", `line 5, column 11: source "0.0.0.0/0" is everybody, which no request may ask for; write an address or a range.`},
+		{"203.0.113.7", "any", `line 5, column 11: source "any" is everybody`},
 		{"vm: " + machine, "vm: " + group, "line 2, column 7: vm is not the id of a VM: a resource of type"},
 		{"53]", "0]", "line 4, column 19: The port is not usable: 0 does not lie between 1 and 65535."},
 		{"53]", "true]", "line 4, column 19: [0].ports[1] must be text, not true."},
@@ -64,7 +69,7 @@ func TestFaultsOfCases(t *testing.T) {
 		{"at: 2026-03-10T10:00:00+01:00", "at: noon", `line 9, column 7: "noon" is no instant`},
 		{"at: 2026-03-10T10:00:00+01:00", "at: 9999-12-31T23:59:59-01:00", `line 9, column 7: "9999-12-31T23:59:59-01:00" is no instant`},
 		{"expect: deny", "expect: refuse", `line 10, column 11: expect "refuse" is not known; write allow, deny or approval.`},
-		{"codes: [port_not_allowed]", "code: port_not_allowed", `line 11, column 3: "code" is not known here`},
+		{"codes: [port_not_allowed]", "code: port_not_allowed", "line 1, column 3: codes is missing; with deny, list the codes of all refusals.\n" + `line 11, column 3: "code" is not known here`},
 	} {
 		cases, err := ParseCases([]byte(strings.Replace(oneCase, c.old, c.new, 1)))
 		var faults Faults
@@ -85,7 +90,7 @@ func TestRunCases(t *testing.T) {
 	}{
 		{Case{Question: q, Expect: NeedsApproval}, ""},
 		{Case{Question: q, Expect: Allow}, "Expected allow, got approval."},
-		{Case{Question: denied, Expect: Deny}, ""},
+		{Case{Question: denied, Expect: Deny}, "Expected the codes"},
 		{Case{Question: denied, Expect: Deny, Codes: []string{RequesterNotAllowed, PortNotAllowed}}, ""},
 		{Case{Question: denied, Expect: Deny, Codes: []string{PortNotAllowed}}, "Expected the codes port_not_allowed, got port_not_allowed and requester_not_allowed. The policy for resource group rg-demo (Env=prod) does not allow port 23/TCP;"},
 		{Case{Question: denied, Expect: Deny, Codes: []string{PortNotAllowed, RequesterNotAllowed, OutsideWindow}}, "Expected the codes outside_window, port_not_allowed and requester_not_allowed, got"},

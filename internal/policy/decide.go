@@ -104,6 +104,12 @@ func (a Approval) OutOfReach(requester string) bool {
 	return named && len(able) < a.Quorum
 }
 
+func (a Approval) unreachable() Refusal {
+	who := strings.Join(a.Policies, "; ")
+	return Refusal{Code: NoApprover, Policy: who, Sentence: fmt.Sprintf(
+		"%s wants %d other people to agree and names fewer, so nobody could ever approve this; its owners must name more.", who, a.Quorum)}
+}
+
 // BreakGlass says what follows from breaking the glass.
 type BreakGlass struct {
 	ReviewWithin time.Duration // the shortest that a policy asks for
@@ -127,11 +133,17 @@ func (s Set) Decide(q Question) Decision {
 		consenting = all[1:]
 	}
 	d.Approval = consenting.approval()
+	reachable := d.Approval == nil || !d.Approval.OutOfReach(q.Requester.Object)
+	if !reachable {
+		d.Refusals = append(d.Refusals, d.Approval.unreachable())
+	}
 	if open := all.open(q.At); open < noEnd {
 		d.Until = q.At.Add(open)
 	}
 	if governed {
 		d.BreakGlass = all.breakGlass(q.Requester, unmet)
+	}
+	if governed && reachable {
 		d.Longest = all.longest(q)
 	}
 	return d

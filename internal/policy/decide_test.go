@@ -343,6 +343,31 @@ func TestAPreApprovalNeverOverrulesAGuardrail(t *testing.T) {
 	}
 }
 
+// TestNobodyCouldEverApprove: it is refused, also in cases, since the service does.
+func TestNobodyCouldEverApprove(t *testing.T) {
+	d := demoDocument()
+	d.Approval = &ApprovalRule{Approvers: &Principals{Users: []string{alice}}, Quorum: 1, Within: Duration(time.Hour)}
+	d.BreakGlass = &BreakGlassRule{Requesters: Principals{Users: []string{alice}}, ReviewWithin: Duration(time.Hour)}
+	set := Set{New(d, 2)}
+	q := Question{Ask: demoAsk(), Requester: Subject{Object: alice}}
+	got := set.Decide(q)
+	want := []Refusal{{NoApprover, group + " version 2 wants 1 other people to agree and names fewer, so nobody could ever approve this; its owners must name more.", group + " version 2", ""}}
+	if diff := cmp.Diff(want, got.Refusals); diff != "" || got.Verdict() != Deny || got.Longest != 0 || got.BreakGlass == nil {
+		t.Errorf("%+v %s", got, diff)
+	}
+	if r := RunCases(set, []Case{{Question: q, Expect: NeedsApproval}})[0]; r.Passed {
+		t.Error("a case passes that the service refuses")
+	}
+	q.PreApproved = true
+	if got := set.Decide(q); len(got.Refusals) > 0 {
+		t.Errorf("with an alert in the approver's place: %v", got.Refusals)
+	}
+	q.PreApproved, q.Requester.Object = false, bob
+	if got := set.Decide(q); got.Verdict() != NeedsApproval {
+		t.Errorf("for another: %v", got.Refusals)
+	}
+}
+
 func TestWhoseConsentCounts(t *testing.T) {
 	named := Principals{Users: []string{alice, bob}}
 	trusting := Principals{Applications: []string{runner}}

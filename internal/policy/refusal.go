@@ -31,6 +31,7 @@ const (
 	OutsideWindow         = "outside_window"
 	ConditionUnmet        = "condition_unmet"  // judged, and false
 	ConditionFailed       = "condition_failed" // could not be judged, which counts as false
+	NoApprover            = "no_approver"      // there cannot be enough who may agree
 )
 
 // lifted are the codes that breaking the glass overrules. What may be opened, for
