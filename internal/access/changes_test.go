@@ -297,6 +297,84 @@ func TestAskPolicy(t *testing.T) {
 	}
 }
 
+// TestAskPolicyKnowsAllThatSubmitDoes: one ask, and both say the same to it.
+func TestAskPolicyKnowsAllThatSubmitDoes(t *testing.T) {
+	w := newWorld(t)
+	w.rule("justification: {pattern: ^INC-}\nwindows: [{zone: UTC, from: '10:00', to: '12:00'}]\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}")
+	w.service.Limits.Longest = 90 * time.Minute
+	w.service.Rights = assigned{"alice-oid web01": {access.RequesterRole}}
+	both := func(who access.Actor, a access.Ask) access.PolicyAnswer {
+		t.Helper()
+		answers, err := w.service.AskPolicy(ctx, who, a, time.Time{})
+		must(t, err)
+		_, err = w.service.Submit(ctx, who, "", a)
+		var refused access.Refusals
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+		for i := range refused {
+			refused[i].Field = ""
+		}
+		if !slices.Equal(refused, answers[0].Refusals) {
+			t.Errorf("explained as %v, refused as %v", answers[0].Refusals, refused)
+		}
+		return answers[0]
+	}
+	codes := func(a access.PolicyAnswer) (list []string) {
+		for _, r := range a.Refusals {
+			list = append(list, string(r.Code))
+		}
+		return list
+	}
+	vague := ask("web01")
+	vague.Justification = "because"
+	if got := codes(both(as(bob), vague)); !slices.Equal(got, []string{"justification_pattern", "outside_window", "rbac_role_missing"}) {
+		t.Errorf("all that stands against it: %v", got)
+	}
+	if got := both(as(alice, "Jit.Oncall"), glassAsk("web01")); got.Verdict != policy.Allow || !got.BreakGlass || got.Longest != 90*time.Minute {
+		t.Errorf("breaking the glass: %+v", got)
+	}
+	if got := both(as(bob, "Jit.Oncall"), glassAsk("web01")); got.Verdict != policy.Deny || got.BreakGlass || got.Longest != 0 {
+		t.Errorf("breaking the glass without a role in Azure: %+v", got)
+	}
+	if got := both(as(alice), glassAsk("web01")); !slices.Contains(codes(got), "break_glass_not_allowed") || got.BreakGlass || got.Longest != 0 {
+		t.Errorf("breaking the glass without the role for it: %+v", got)
+	}
+	if got := both(as(alice, "Jit.Oncall"), ask("web01")); got.Verdict != policy.Deny || !got.BreakGlass {
+		t.Errorf("the glass is there to be broken: %+v", got)
+	}
+	w.clock.Advance(2 * time.Hour) // ten o'clock, and the window is open for two hours
+	if got := both(as(alice), ask("web01")); got.Verdict != policy.Allow || got.Longest != 90*time.Minute {
+		t.Errorf("in the window: %+v", got)
+	}
+	w.service.Limits.Shortest, w.service.Limits.Longest = 3*time.Hour, 24*time.Hour
+	if got := both(as(alice), ask("web01")); got.Longest != 0 {
+		t.Errorf("shorter than anything may last here: %s", got.Longest)
+	}
+	w.lockDown(access.Lockdown{Scope: policy.Tenant})
+	if got := both(as(alice), ask("web01")); got.Longest != 0 || codes(got)[0] != "locked_down" {
+		t.Errorf("locked down: %+v", got)
+	}
+	ghost := ask("ghost")
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\ntags: {env: prod}\nenforced: true\n" + oneApprover)
+	if got := codes(both(as(alice), ghost)); !slices.Equal(got, []string{"vm_not_found", "rbac_role_missing"}) {
+		t.Errorf("a machine that is not there: %v", got)
+	}
+}
+
+// TestAskPolicyAtAnotherTime: as if it were asked then.
+func TestAskPolicyAtAnotherTime(t *testing.T) {
+	w := newWorld(t)
+	w.rule("windows: [{zone: UTC, from: '10:00', to: '12:00'}]")
+	for at, want := range map[time.Time]policy.Verdict{{}: policy.Deny, w.clock.Now().Add(2 * time.Hour): policy.Allow} {
+		answers, err := w.service.AskPolicy(ctx, as(alice), ask("web01"), at)
+		must(t, err)
+		if answers[0].Verdict != want {
+			t.Errorf("at %s: %s, want %s", at, answers[0].Verdict, want)
+		}
+	}
+}
+
 func TestTheDurationIsPolicysWhereItIsLeftOut(t *testing.T) {
 	w := newWorld(t)
 	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + plainRest + "defaultDuration: PT20M")

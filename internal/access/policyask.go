@@ -7,59 +7,114 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"jitgate/internal/armid"
 	"jitgate/internal/policy"
 )
 
-// PolicyAnswer is what policy would say to a request for one machine.
+// PolicyAnswer is what would be said to a request for one machine: by policy, by the
+// lockdowns in force, and by Azure's role assignments where they decide.
 type PolicyAnswer struct {
 	VM         armid.ID
 	Verdict    policy.Verdict
 	Policies   string   // every policy that was asked: scope, version and hash
 	Refusals   Refusals // each with the policy that says so and what would pass
 	Approval   *policy.Approval
-	Longest    time.Duration // what would pass, 0 if nothing would
+	Longest    time.Duration // what would pass, also by the limits of the installation; 0 if nothing would
 	Extensions int
 	BreakGlass bool // the requester could open at once
 }
 
-// AskPolicy tells what policy would say to a request, without making one. at is when
-// it would be made; zero = now.
+// AskPolicy tells what would be said to a request, without making one. at is when it
+// would be made; zero = now.
 //
-// Errors: [Refusals] with VMNotFound or ScopeNotLookedAt; [ErrUnavailable].
+// Errors: [Refusals] with ScopeNotLookedAt; [ErrUnavailable].
 func (s *Service) AskPolicy(ctx context.Context, by Actor, ask Ask, at time.Time) ([]PolicyAnswer, error) {
-	if err := s.lookAfter(ask.Targets); err != nil {
+	rules, opinions, err := s.consider(ctx, by, &ask, at)
+	if err != nil {
 		return nil, err
 	}
-	var vms []armid.ID
-	for _, t := range ask.Targets {
-		vms = append(vms, t.VM)
+	out := make([]PolicyAnswer, len(opinions))
+	for i, o := range opinions {
+		e := o.enquiry
+		e.BreakGlass = true
+		out[i] = PolicyAnswer{VM: e.VM, Verdict: o.verdict(), Policies: o.by, Refusals: o.refusals, Approval: o.approval,
+			Longest: s.Limits.within(o.longest), Extensions: o.extensions, BreakGlass: len(o.azures) == 0 && len(rules.rule(e).refusals) == 0}
+	}
+	return out, nil
+}
+
+// within is the longest that passes here of what passes by policy, 0 if that is nothing.
+func (l Limits) within(longest time.Duration) time.Duration {
+	if longest < l.Shortest {
+		return 0
+	}
+	return min(longest, l.Longest)
+}
+
+// opinion is what is said to one target of an ask.
+type opinion struct {
+	ruling  // with all refusals
+	enquiry enquiry
+	azures  Refusals // those that follow from what Azure says: no such machine, no role there
+}
+
+// consider asks policy, the ledger and Azure about every target of an ask, as of a moment
+// (zero = now), and fills in the duration where the ask leaves it to policy.
+//
+// Errors: [Refusals] with ScopeNotLookedAt; [ErrUnavailable].
+func (s *Service) consider(ctx context.Context, by Actor, ask *Ask, at time.Time) (rulebook, []opinion, error) {
+	if err := s.lookAfter(ask.Targets); err != nil {
+		return rulebook{}, nil, err
+	}
+	vms := make([]armid.ID, len(ask.Targets))
+	for i, t := range ask.Targets {
+		vms[i] = t.VM
 	}
 	rules, err := s.rulebook(ctx, vms)
 	if err != nil {
-		return nil, err
+		return rulebook{}, nil, err
 	}
 	if !at.IsZero() {
 		rules.at = at
 	}
 	tags := make([]map[string]string, len(vms))
+	unknown, missing := make([]Refusals, len(vms)), make([]Refusals, len(vms))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
 	for i, vm := range vms {
-		if tags[i], err = s.tags(ctx, rules, vm); err != nil {
-			return nil, err
-		}
+		group.Go(func() (err error) {
+			if tags[i], err = s.tags(gctx, rules, vm); err != nil && !errors.As(err, &unknown[i]) {
+				return err
+			}
+			if err := s.entitled(gctx, by.Person, vm, RequesterRole); err != nil && !errors.As(err, &missing[i]) {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return rulebook{}, nil, fmt.Errorf("look at what is asked for: %w", err)
 	}
 	if ask.Duration == 0 {
 		ask.Duration = rules.usual(vms, tags, s.Limits)
 	}
-	out := make([]PolicyAnswer, len(vms))
+	out := make([]opinion, len(vms))
 	for i, t := range ask.Targets {
-		e := enquiry{Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration}, By: by, Justification: ask.Justification, Tags: tags[i]}
-		r := rules.rule(e)
-		e.BreakGlass = true
-		out[i] = PolicyAnswer{VM: t.VM, Verdict: r.verdict(), Policies: r.by, Refusals: r.refusals, Approval: r.approval,
-			Longest: r.longest, Extensions: r.extensions, BreakGlass: len(rules.rule(e).refusals) == 0}
+		o := &out[i]
+		o.enquiry = enquiry{
+			Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration},
+			By:  by, Justification: ask.Justification, Tags: tags[i], BreakGlass: ask.BreakGlass,
+		}
+		if len(unknown[i]) == 0 { // else its tags are not known, which policy wants to know
+			o.ruling = rules.rule(o.enquiry)
+		}
+		if o.azures = append(unknown[i], missing[i]...); len(o.azures) > 0 {
+			o.refusals, o.longest = append(o.refusals, o.azures...), 0
+		}
 	}
-	return out, nil
+	return rules, out, nil
 }
 
 func (r *ruling) verdict() policy.Verdict {

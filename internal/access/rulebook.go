@@ -100,14 +100,17 @@ func (b rulebook) rule(q enquiry) ruling {
 	case q.BreakGlass && strings.TrimSpace(q.Justification) == "":
 		out.refusals = append(out.refusals, Refusal{Code: Code(policy.JustificationRequired),
 			Sentence: "Breaking the glass needs a reason; send it as the justification."})
+		out.longest = 0
 	case q.BreakGlass && d.BreakGlass != nil:
-		out.refusals, out.approval, out.review, out.until = nil, nil, d.BreakGlass.ReviewWithin, time.Time{}
+		out.refusals, out.approval, out.review = nil, nil, d.BreakGlass.ReviewWithin
+		out.longest, out.until = d.Applied.Limit(), time.Time{} // no window counts
 	case q.BreakGlass:
 		out.refusals = append(out.refusals, Refusal{Code: BreakGlassNotAllowed,
 			Sentence: "Breaking the glass is not for you here, or would not overrule what stands against this; policy names who may. Ask without it."})
+		out.longest = 0
 	}
 	if l := b.ledger.lockdown(q.By.Person, q.VM, b.at); l != nil {
-		out.refusals = append(Refusals{l.refusal()}, out.refusals...)
+		out.refusals, out.longest = append(Refusals{l.refusal()}, out.refusals...), 0
 	}
 	return out
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"jitgate/internal/armid"
 	"jitgate/internal/audit"
@@ -129,55 +128,19 @@ func requestID(by Person, key string) (string, error) {
 // was asked, which is when the request was made: judged as of a later one, a window that
 // leaves just as much as was asked for would not do any more.
 func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) (time.Time, error) {
-	none := time.Time{}
-	if err := s.lookAfter(ask.Targets); err != nil {
-		return none, err
-	}
-	vms := make([]armid.ID, len(ask.Targets))
-	for i, t := range ask.Targets {
-		vms[i] = t.VM
-	}
-	rules, err := s.rulebook(ctx, vms)
+	rules, opinions, err := s.consider(ctx, by, ask, time.Time{})
 	if err != nil {
-		return none, err
-	}
-	tags := make([]map[string]string, len(vms))
-	missing := make([]Refusals, len(vms)) // what Azure says against a machine
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(readers)
-	for i, vm := range vms {
-		group.Go(func() (err error) {
-			if tags[i], err = s.tags(gctx, rules, vm); err == nil {
-				err = s.entitled(gctx, by.Person, vm, RequesterRole)
-			}
-			if errors.As(err, &missing[i]) {
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return none, fmt.Errorf("look at what is asked for: %w", err)
-	}
-	if ask.Duration == 0 {
-		ask.Duration = rules.usual(vms, tags, s.Limits)
+		return time.Time{}, err
 	}
 	var faults Refusals
-	for i, t := range ask.Targets {
-		refusals := missing[i]
-		if len(refusals) == 0 {
-			refusals = rules.rule(enquiry{
-				Ask: policy.Ask{VM: t.VM, Ports: t.Ports, Source: ask.Source, Duration: ask.Duration},
-				By:  by, Justification: ask.Justification, Tags: tags[i], BreakGlass: ask.BreakGlass,
-			}).refusals
-		}
-		for _, r := range refusals {
+	for i, o := range opinions {
+		for _, r := range o.refusals {
 			r.Field = fmt.Sprintf("targets[%d]", i)
 			faults = append(faults, r)
 		}
 	}
 	if len(faults) > 0 {
-		return none, faults
+		return time.Time{}, faults
 	}
 	return rules.at, nil
 }

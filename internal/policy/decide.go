@@ -227,12 +227,21 @@ func (s Set) open(t time.Time) time.Duration {
 	return open
 }
 
+// Limit is the longest that all of them allow, whatever else they demand.
+func (s Set) Limit() time.Duration {
+	d := MaxDuration
+	for _, p := range s {
+		d = min(d, p.longest())
+	}
+	return d
+}
+
 // longest tries durations downwards from what limits and windows leave.
 func (s Set) longest(q Question) time.Duration {
 	const step = 5 * time.Minute
-	d := MaxDuration
+	d := s.Limit()
 	for _, p := range s {
-		d = min(d, p.longest(), p.leaves(q.At))
+		d = min(d, p.leaves(q.At))
 	}
 	q.Duration = d
 	conditions := false
