@@ -28,7 +28,7 @@ type Explanation struct {
 	Ways    []Way
 	Grants  []LiveGrant // that bear on it
 	Remedy  string      // one sentence: what would open it; empty when it is open
-	Policy  string      // scope and version of the policy that would allow a request; empty when none does
+	Policy  string      // scope and version of the policy that would or may allow a request; empty when none does
 	Blind   []string    // sentences on what is not seen
 }
 
@@ -178,9 +178,14 @@ func better(a, b Verdict) Verdict {
 	return a
 }
 
-// aboutTheAsker are refusals that another person, or other words, may not meet.
+// aboutTheAsker are refusals that hang on who asks, and why, alone. Neither is part of a
+// question.
 var aboutTheAsker = map[Code]bool{
 	Code(policy.RequesterNotAllowed): true, Code(policy.JustificationRequired): true, Code(policy.JustificationPattern): true,
+}
+
+// mayNotApply are refusals that may hang on who asks, and may as well meet everybody.
+var mayNotApply = map[Code]bool{
 	Code(policy.ConditionUnmet): true, Code(policy.ConditionFailed): true, NoApprover: true,
 }
 
@@ -200,7 +205,7 @@ func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, view
 	// against it.
 	out := rules.rule(enquiry{Ask: policy.Ask{VM: m.VM, Ports: []policy.Port{{Number: e.Port, Protocol: asked}}, Source: source, Duration: s.Limits.Shortest}, Tags: m.Tags})
 	refusals := slices.DeleteFunc(out.refusals, func(r Refusal) bool { return aboutTheAsker[r.Code] })
-	if len(refusals) > 0 {
+	if slices.ContainsFunc(refusals, func(r Refusal) bool { return !mayNotApply[r.Code] }) {
 		e.Remedy = "A request would be denied. " + refusals.Error()
 		return nil
 	}
@@ -212,6 +217,10 @@ func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, view
 		return nil
 	}
 	e.Policy = p.Ref()
+	remedy, would := fmt.Sprintf("Policy allows a request for port %s from %s to VM %s.", PortText(nsg.PortRange{Protocol: e.Protocol, First: e.Port, Last: e.Port}), e.Source, m.VM.Name()), "would"
+	if len(refusals) > 0 {
+		remedy, would = "Policy may allow a request, if: "+refusals.Error(), "may"
+	}
 	for _, way := range ways {
 		around, err := s.surroundings(ctx, way, groupsOf(views, way))
 		if err != nil {
@@ -229,11 +238,11 @@ func (s *Service) addRemedy(ctx context.Context, e *Explanation, m Machine, view
 		ports := nsg.PortRange{Protocol: e.Protocol, First: e.Port, Last: e.Port}
 		for _, address := range way.Addresses {
 			if why := whyNot(source, address, ports, around, after); why.Code != "" {
-				e.Remedy = "Policy would allow a request, but it would not be enough. " + why.Sentence
+				e.Remedy = "Policy " + would + " allow a request, but it would not be enough. " + why.Sentence
 				return nil
 			}
 		}
 	}
-	e.Remedy = fmt.Sprintf("Policy allows a request for port %s from %s to VM %s.", PortText(nsg.PortRange{Protocol: e.Protocol, First: e.Port, Last: e.Port}), e.Source, m.VM.Name())
+	e.Remedy = remedy
 	return nil
 }

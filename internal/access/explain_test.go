@@ -60,6 +60,27 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainPromisesNoMoreThanPolicyDoes: what may keep everybody out is said, what hangs
+// on who asks and why is not.
+func TestExplainPromisesNoMoreThanPolicyDoes(t *testing.T) {
+	const closed = `conditions: [{expression: 'machine.name != "web01"', message: "This machine stays shut."}]`
+	for _, c := range []struct{ rule, want string }{
+		{"requesters: {users: [" + bobsID + "]}\njustification: {required: true}", "Policy allows a request for port 22/TCP from 203.0.113.7 to VM web01."},
+		{closed, "Policy may allow a request, if: This machine stays shut."},
+		{"justification: {pattern: ^INC-}\n" + closed, "Policy may allow a request, if: This machine stays shut."},
+		{`conditions: [{expression: 'machine.tags["owner"] == requester.object', message: "Ask its owner."}]`, "Policy may allow a request, if: A condition of the policy for resource group rg-demo cannot be judged for this ask: no such key: owner. It reads: Ask its owner."},
+		{"approval: {approvers: {users: [" + bobsID + "]}, quorum: 2}", "Policy may allow a request, if: " + demoScope + " version 2 wants 2 other people to agree and names fewer, so nobody could ever approve this; its owners must name more."},
+		{"windows: [{zone: UTC, from: '10:00', to: '12:00'}]\n" + closed, "A request would be denied. The policy for resource group rg-demo allows access only every day 10:00–12:00 UTC, and access would open at Sun 2026-03-01 08:00 UTC; ask again from Sun 2026-03-01 10:00 UTC on. This machine stays shut."},
+	} {
+		w := newWorld(t)
+		w.rule(c.rule)
+		e := w.explain(question("web01", "203.0.113.7", 22))
+		if e.Remedy != c.want || (e.Policy == "") != strings.HasPrefix(c.want, "A request would be denied.") {
+			t.Errorf("%s: %q, policy %q", c.rule, e.Remedy, e.Policy)
+		}
+	}
+}
+
 func TestExplainFollowsEveryNSG(t *testing.T) {
 	w := newWorld(t)
 	w.edit(nicNSG, allowFrom("allow-ssh", 300, "*", "*", "22"))
