@@ -258,6 +258,55 @@ func TestWhatIfWithout(t *testing.T) {
 	}
 }
 
+// TestWhatIfLooksBack: a request is judged as of when it was asked for, by the tags that
+// the machine had when it was decided.
+func TestWhatIfLooksBack(t *testing.T) {
+	w := newWorld(t)
+	tagged := func(value string) {
+		t.Helper()
+		m, err := w.network.Locate(ctx, vmID("web01"))
+		must(t, err)
+		m.Tags = map[string]string{"env": value}
+		w.network.SetMachine(m)
+	}
+	w.apply("apiVersion: jitgate/v1\nscope: tenant\ntags: {env: other}\nenforced: true\nmaxDuration: PT1H\n") // so that tags are kept
+	tagged("test")
+	w.active("web01")
+	tagged("prod")
+	w.clock.Advance(6 * time.Hour)
+	for rest, want := range map[string]int{
+		"\nwindows: [{zone: UTC, from: '08:00', to: '10:00'}]":                          0, // it was open then
+		"\nwindows: [{zone: UTC, from: '13:00', to: '16:00'}]":                          1, // it is open now
+		"\nconditions: [{expression: 'machine.tags[\"env\"] == \"test\"', message: x}]": 0,
+		"\nconditions: [{expression: 'machine.tags[\"env\"] == \"prod\"', message: x}]": 1,
+	} {
+		doc, err := policy.Parse([]byte("apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + rest))
+		must(t, err)
+		f, err := w.service.WhatIf(ctx, []policy.Document{doc}, nil)
+		must(t, err)
+		if len(f.Differences) != want {
+			t.Errorf("%s: %+v", rest, f.Differences)
+		}
+	}
+}
+
+// TestALockedAdministratorRejectsNothing: it would undo what others are about to agree to.
+func TestALockedAdministratorRejectsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.service.SecondAdmin = true
+	done, err := w.service.ApplyPolicy(ctx, "apiVersion: jitgate/v1\nscope: "+demoScope+plainRest+oneApprover, carol)
+	must(t, err)
+	l, _ := w.lockDown(access.Lockdown{User: bobsID})
+	wantCode(t, w.service.RejectProposal(ctx, done.Proposal.ID, realBob), access.LockedDown)
+	waiting, err := w.service.Policies.Proposals(ctx)
+	must(t, err)
+	if len(waiting) != 1 {
+		t.Error("it is forgotten all the same")
+	}
+	must(t, w.service.Lift(ctx, l.ID, carol, ""))
+	must(t, w.service.RejectProposal(ctx, done.Proposal.ID, realBob))
+}
+
 // TestTagsDecide: they are asked of Azure where some policy wants to know, and kept
 // with the decision.
 func TestTagsDecide(t *testing.T) {

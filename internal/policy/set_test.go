@@ -88,6 +88,30 @@ func TestNoNearest(t *testing.T) {
 	}
 }
 
+// TestNeedsTags: tags are asked of Azure where a document selects by them or a condition
+// speaks of them, and nowhere else.
+func TestNeedsTags(t *testing.T) {
+	speaking, silent := at(t, 1, group), at(t, 1, group)
+	speaking.Conditions = []Condition{{`request.duration < duration("2h") || !("env" in machine.tags)`, "x"}}
+	silent.Conditions = []Condition{{`machine.name != "tags"`, "x"}}
+	for _, c := range []struct {
+		what string
+		set  Set
+		want bool
+	}{
+		{"none", nil, false},
+		{"a plain policy", Set{at(t, 1, group)}, false},
+		{"a condition about something else", Set{silent}, false},
+		{"a condition about tags", Set{silent, speaking}, true},
+		{"a selector", Set{at(t, 1, "tenant", "env=prod")}, true},
+		{"a selector elsewhere", Set{at(t, 1, subscription+"/resourceGroups/other", "env=prod")}, false},
+	} {
+		if got := c.set.NeedsTags(armid.MustParse(machine)); got != c.want {
+			t.Errorf("%s: %t", c.what, got)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	seen := map[string]string{}
 	for _, d := range []Policy{
