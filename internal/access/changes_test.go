@@ -64,20 +64,20 @@ func TestAChangeOfPolicyWaitsForASecondAdministrator(t *testing.T) {
 	}
 }
 
-// meanwhile is a store of policies where somebody else comes first.
-type meanwhile struct {
+// slowPolicies is a store of policies where somebody else comes first.
+type slowPolicies struct {
 	access.Policies
 	drop, put func() // run before the store's own
 }
 
-func (m *meanwhile) DropProposal(ctx context.Context, p access.Proposal) error {
+func (m *slowPolicies) DropProposal(ctx context.Context, p access.Proposal) error {
 	if m.drop != nil {
 		m.drop()
 	}
 	return m.Policies.DropProposal(ctx, p)
 }
 
-func (m *meanwhile) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (policy.Policy, error) {
+func (m *slowPolicies) PutPolicy(ctx context.Context, doc policy.Document, sign access.Signature) (policy.Policy, error) {
 	if do := m.put; do != nil {
 		m.put = nil
 		do()
@@ -91,22 +91,22 @@ func TestAProposalHasOneOutcome(t *testing.T) {
 	const text = "apiVersion: jitgate/v1\nscope: " + demoScope + plainRest + oneApprover
 	for _, c := range []struct {
 		name string
-		run  func(*testing.T, *world, *access.Service, *meanwhile, string)
+		run  func(*testing.T, *world, *access.Service, *slowPolicies, string)
 		want []string // what the record says of the proposal
 	}{
-		{"rejected while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+		{"rejected while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *slowPolicies, id string) {
 			m.put = func() { must(t, first.RejectProposal(ctx, id, dave)) }
 			_, err := w.service.AgreeToProposal(ctx, id, bob)
 			wantCode(t, err, access.ProposalNotFound)
 		}, []string{"policy.proposed", "policy.proposal-rejected"}},
-		{"agreed to while it is rejected", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+		{"agreed to while it is rejected", func(t *testing.T, w *world, first *access.Service, m *slowPolicies, id string) {
 			m.drop = func() {
 				_, err := first.AgreeToProposal(ctx, id, dave)
 				must(t, err)
 			}
 			wantCode(t, w.service.RejectProposal(ctx, id, bob), access.ProposalNotFound)
 		}, []string{"policy.proposed", "policy.applied"}},
-		{"replaced while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *meanwhile, id string) {
+		{"replaced while it is agreed to", func(t *testing.T, w *world, first *access.Service, m *slowPolicies, id string) {
 			m.put = func() {
 				_, err := first.ApplyPolicy(ctx, strings.Replace(text, "PT3H", "PT1H", 1), carol)
 				must(t, err)
@@ -120,7 +120,7 @@ func TestAProposalHasOneOutcome(t *testing.T) {
 			w.service.SecondAdmin = true
 			done, err := w.service.ApplyPolicy(ctx, text, carol)
 			must(t, err)
-			first, m := *w.service, &meanwhile{Policies: w.service.Policies}
+			first, m := *w.service, &slowPolicies{Policies: w.service.Policies}
 			w.service.Policies = m
 			c.run(t, w, &first, m, done.Proposal.ID)
 			if got := w.ledgerKinds(); !slices.Equal(got, c.want) {

@@ -76,7 +76,7 @@ var allowed = map[Operation]rule{
 	RequestRevokeAny: people(RoleApprove, RoleAdmin),
 	RequestExtendOwn: people(RoleRequest).andGuests(),
 	RequestDecide:    people(RoleApprove).orApplications(RoleDecideWorkflow),
-	BreakGlass:       people(RoleRequest).andGuests(),
+	BreakGlass:       people(RoleRequest),
 	BreakGlassReview: people(RoleApprove, RoleAdmin),
 	SubscribeOwn:     people().orApplications(RoleRequest).andGuests(),
 	SubscribeAny:     people().orApplications(RoleDecideWorkflow),
