@@ -98,7 +98,7 @@ func ReadQuestion(vm armid.ID, source string, port int, protocol string, caller 
 // [Refusals] as [Network.Locate] has them, and ScopeNotLookedAt; [ErrUnavailable];
 // [ErrForbidden].
 func (s *Service) Explain(ctx context.Context, q Question) (Explanation, error) {
-	if err := s.inCare(q.VM); err != nil {
+	if err := s.inCare("", q.VM); len(err) > 0 {
 		return Explanation{}, err
 	}
 	m, err := s.Network.Locate(ctx, q.VM)

@@ -19,7 +19,7 @@ var errOutdated = fmt.Errorf("%w: the protection is being changed by somebody el
 
 // ForecastProtect says what Protect would do, and does nothing. Errors as Protect.
 func (s *Service) ForecastProtect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (Forecast, error) {
-	if err := s.inCare(vm); err != nil {
+	if err := s.inCare("", vm); len(err) > 0 {
 		return Forecast{}, err
 	}
 	d, err := s.draftProtect(ctx, vm, ask, by)
@@ -35,7 +35,7 @@ func (s *Service) ForecastProtect(ctx context.Context, vm armid.ID, ask ProtectA
 // sweep at the latest.
 func (s *Service) Protect(ctx context.Context, vm armid.ID, ask ProtectAsk, by Person) (Forecast, error) {
 	// Its NICs are followed only there. What is protected is let go wherever it is.
-	if err := s.inCare(vm); err != nil {
+	if err := s.inCare("", vm); len(err) > 0 {
 		return Forecast{}, err
 	}
 	return s.change(ctx, func() (draft, error) {

@@ -107,12 +107,11 @@ func (s *Service) Report(ctx context.Context, scopes []armid.ID) (Report, error)
 func (s *Service) checkScopes(scopes []armid.ID) error {
 	var c check
 	for _, id := range scopes {
-		switch {
-		case id.Type() != "":
+		if id.Type() != "" {
 			c.fault(ScopeInvalid, "scope", "%s is no subscription or resource group.", id)
-		case !slices.ContainsFunc(s.Subscriptions, func(own string) bool { return strings.EqualFold(own, id.Subscription()) }):
-			c.fault(ScopeNotLookedAt, "scope", "jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", id.Subscription())
+			continue
 		}
+		c.faults = append(c.faults, s.inCare("scope", id)...)
 	}
 	if len(c.faults) > 0 {
 		return c.faults

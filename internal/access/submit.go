@@ -150,11 +150,7 @@ func (s *Service) precheck(ctx context.Context, by Actor, ask *Ask) (time.Time, 
 func (s *Service) lookAfter(targets []AskTarget) error {
 	var faults Refusals
 	for i, t := range targets {
-		if err := s.inCare(t.VM); err != nil {
-			f := err[0]
-			f.Field = fmt.Sprintf("targets[%d].vm", i)
-			faults = append(faults, f)
-		}
+		faults = append(faults, s.inCare(fmt.Sprintf("targets[%d].vm", i), t.VM)...)
 	}
 	if len(faults) > 0 {
 		return faults
@@ -162,13 +158,13 @@ func (s *Service) lookAfter(targets []AskTarget) error {
 	return nil
 }
 
-// inCare refuses a machine in a subscription that is not looked after: jitgate's identity
+// inCare refuses what is in a subscription that is not looked after: jitgate's identity
 // may be able to read it, and whoever asks may not.
-func (s *Service) inCare(vm armid.ID) Refusals {
-	if s.looksAfter(vm) {
+func (s *Service) inCare(field string, id armid.ID) Refusals {
+	if s.looksAfter(id) {
 		return nil
 	}
-	return Refusals{{Code: ScopeNotLookedAt, Sentence: fmt.Sprintf("jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", vm.Subscription())}}
+	return Refusals{{Code: ScopeNotLookedAt, Field: field, Sentence: fmt.Sprintf("jitgate does not look after subscription %s; its operator can add it to JITGATE_SUBSCRIPTIONS.", id.Subscription())}}
 }
 
 // usual is how long access lasts that was asked for without a duration: the shortest
