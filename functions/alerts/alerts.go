@@ -91,7 +91,7 @@ func (f function) receive(ctx context.Context, in *receiveInput) (*receiveOutput
 	if err != nil {
 		var refused access.Refusals
 		if !errors.As(err, &refused) && !errors.As(err, new(alert.Refusal)) {
-			err = fmt.Errorf("%w: %w", access.ErrUnavailable, err) // whatever it is, the alert is not taken
+			err = fmt.Errorf("%w: %v", access.ErrUnavailable, err) // whatever it is, the alert is not taken
 		}
 		return nil, f.fail(ctx, err)
 	}

@@ -142,9 +142,9 @@ func (s *Service) tellAll(ctx context.Context, before map[string]int, events []a
 }
 
 // tellChannel goes through the events that one channel was not told of, in order, until
-// it does not take one. If that is the first and has been failing for long, the next
-// one shows who is at fault: the channel, which is waited for, or the notice, for which
-// nothing else has to wait.
+// it does not take one. If that is the first and is old, the next one shows who is at
+// fault: the channel, which is waited for, or the notice, which gets another chance and
+// for which nothing else has to wait.
 func (s *Service) tellChannel(ctx context.Context, channel string, before map[string]int, events []audit.Event, r *Request) progress {
 	upTo, known := before[channel]
 	p := progress{told: upTo}
@@ -176,7 +176,9 @@ func (s *Service) tellChannel(ctx context.Context, channel string, before map[st
 			continue
 		}
 		if failing != nil { // whatever it answers to this one, the channel works
-			p.lose(failing.notice, fmt.Errorf("%w; it takes others", failing.err))
+			if again := s.Messages.Tell(ctx, channel, failing.notice); again != nil {
+				p.lose(failing.notice, fmt.Errorf("%w; it takes others", again))
+			}
 			failing = nil
 		}
 		if accepted = accepted || err == nil; err != nil {

@@ -403,6 +403,27 @@ func TestANoticeThatAChannelChokesOn(t *testing.T) {
 	}
 }
 
+// TestAnOldNoticeHasASecondChance: we were down for longer than the channel, which fails
+// only once.
+func TestAnOldNoticeHasASecondChance(t *testing.T) {
+	w := newWorld(t)
+	w.channel.Names = []string{"siem"}
+	w.lockDownMany(3)
+	w.queue.DropAll()
+	w.clock.Advance(70 * time.Minute)
+	calls := 0
+	w.channel.Fail = func(accesstest.Sent) error {
+		if calls++; calls == 1 {
+			return access.ErrUnavailable
+		}
+		return nil
+	}
+	w.sweep()
+	if n := len(w.notices(audit.LockdownSet)); n != 3 {
+		t.Errorf("told of %d lockdowns, want all three", n)
+	}
+}
+
 // TestPatienceIsNoFault: a channel that is up again after hours, and refuses every sixth
 // call, has nothing wrong with any notice.
 func TestPatienceIsNoFault(t *testing.T) {

@@ -124,9 +124,9 @@ func New(c Config, log *slog.Logger) (*App, error) {
 // ServeHTTP serves one call of the host.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
-// prepareWithin bounds one attempt to create the tables. Azure Monitor, which calls as well,
-// gives up after a few seconds.
-const prepareWithin = 3 * time.Second
+// prepareWithin bounds one attempt to create the tables. It is longer than callers wait:
+// an attempt that is cut off each time before it is through would never come to an end.
+const prepareWithin = 30 * time.Second
 
 // prepared returns a function that creates the tables before the first call that needs them.
 // It tries again until it worked, so that a store that is down at start does not leave a

@@ -290,3 +290,11 @@ func TestADenialNamesEverything(t *testing.T) {
 		t.Errorf("explained: %+v", asked)
 	}
 }
+
+// TestTheFirstCallOfAll may be the host's, of a function that reads what nobody created.
+func TestTheFirstCallOfAll(t *testing.T) {
+	e := coldEdge(t, nil)
+	if status, _, body := e.call("POST", "/sweep", `{"Data":{"timer":{"IsPastDue":false}},"Metadata":{}}`, "", nil); status != http.StatusOK {
+		t.Errorf("%d %s: %s", status, body, e.log.String())
+	}
+}

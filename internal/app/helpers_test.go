@@ -59,6 +59,21 @@ func newEdge(t *testing.T) *edge {
 // edgeWith adds app settings to the stack's own.
 func edgeWith(t *testing.T, more map[string]string) *edge {
 	t.Helper()
+	e := coldEdge(t, more)
+	document, err := os.ReadFile("../../docs/examples/demo-policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := json.Marshal(api.NewPolicy{Document: string(document)})
+	if status, _, answer := e.call("PUT", "/api/policies", string(body), "carol", nil); status > http.StatusAccepted {
+		t.Fatalf("apply the policy: %d %s", status, answer)
+	}
+	return e
+}
+
+// coldEdge was never called, and its store is empty.
+func coldEdge(t *testing.T, more map[string]string) *edge {
+	t.Helper()
 	stack, err := local.Start(t.Context(), local.Options{Parts: []string{local.ServiceBus, local.Tables, local.Entra, local.ARM}})
 	if err != nil {
 		t.Fatal(err)
@@ -87,14 +102,6 @@ func edgeWith(t *testing.T, more map[string]string) *edge {
 	server := httptest.NewServer(a)
 	t.Cleanup(func() { server.Close(); _ = a.Close(context.Background()) })
 	e.url = server.URL
-	document, err := os.ReadFile("../../docs/examples/demo-policy.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := json.Marshal(api.NewPolicy{Document: string(document)})
-	if status, _, answer := e.call("PUT", "/api/policies", string(body), "carol", nil); status > http.StatusAccepted {
-		t.Fatalf("apply the policy: %d %s", status, answer)
-	}
 	return e
 }
 

@@ -148,12 +148,15 @@ func TestWhoseRequest(t *testing.T) {
 func TestAzureRBACReachesNoFurther(t *testing.T) {
 	e := edgeByRBAC(t)
 	rest := ", ports: [{port: 22, protocol: TCP}], sources: [{range: 203.0.113.0/24}], approval: {}}"
-	e.apply("{apiVersion: jitgate/v1, scope: " + db01 + rest)
+	for _, vm := range []string{db01, web01} {
+		e.apply("{apiVersion: jitgate/v1, scope: " + vm + rest)
+	}
 	e.assign("audrey", azureRequester, group)
 	e.assign("dave", azureApprover, db01)
 	onDB := e.create("audrey", strings.Replace(good, web01, db01, 1))
 	onWeb := e.create("audrey", good)
-	for _, id := range []string{onDB, onWeb} {
+	onBoth := e.create("audrey", with(`"targets":[`, `"targets":[{"vm":"`+db01+`","ports":[{"port":22,"protocol":"TCP"}]},`))
+	for _, id := range []string{onDB, onWeb, onBoth} {
 		if err := e.app.Service.Evaluate(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -166,8 +169,22 @@ func TestAzureRBACReachesNoFurther(t *testing.T) {
 		}
 		return ids
 	}
-	if got := waits("?state=AwaitingApproval"); !slices.Equal(got, []string{onDB}) {
-		t.Errorf("waits for him: %v, want %s", got, onDB)
+	if got := waits("?state=AwaitingApproval"); len(got) != 2 || !slices.Contains(got, onDB) || !slices.Contains(got, onBoth) {
+		t.Errorf("waits for him: %v, want %s and %s", got, onDB, onBoth)
+	}
+	e.must("GET", "/api/requests/"+onBoth, "", "", dave)
+	e.refuses(t, refusal{"another's machine beside his: end", "POST", "/api/requests/" + onBoth + "/revoke", ``, "", dave, 403, "not_your_request"})
+	// Applications ask with their app role, and Azure's roles say nothing more about them.
+	for _, p := range entra.People() {
+		if p.Name != "dave" {
+			continue
+		}
+		app := e.bearer(map[string]any{"roles": []string{"Jit.Request"}, "oid": p.ObjectID}, entra.MintOptions{App: "runner"})
+		e.refuses(t, refusal{"an application looks", "GET", "/api/requests/" + onDB, ``, "", app, 403, "not_your_request"})
+		e.refuses(t, refusal{"an application ends", "POST", "/api/requests/" + onDB + "/revoke", ``, "", app, 403, "not_your_request"})
+		if got := decode[api.RequestPage](t, e.must("GET", "/api/requests?state=AwaitingApproval&limit=1", "", "", app)); len(got.Requests) != 0 || got.Next != "" {
+			t.Errorf("an application lists %+v", got)
+		}
 	}
 	if got := slices.Concat(waits(""), waits("?state=AwaitingApproval&mine=true"), waits("?state=Approved")); len(got) != 0 {
 		t.Errorf("he lists %v", got)

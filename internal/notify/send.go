@@ -179,11 +179,15 @@ func (t Target) judge(status int) error {
 // final reports whether the same call would be answered in the same way for ever.
 // Of a channel only what is wrong with the message is: a workflow that is switched
 // off, a role that is missing or a URL that has changed is put right by its
-// operator, and then wants to be told. Of a run that waits, all that is neither
-// trouble nor haste: nobody can make it wait again.
+// operator, and then wants to be told. Workflows that are switched off answer 400
+// (WorkflowTriggerIsNotEnabled; not documented, seen by many), so that of them says
+// nothing about the message. Of a run that waits, all that is neither trouble nor haste:
+// nobody can make it wait again.
 func (k Kind) final(status int) bool {
 	switch status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest:
+		return k != Teams && k != LogicAppTrigger
+	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
 		return true
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return false

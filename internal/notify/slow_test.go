@@ -44,7 +44,7 @@ func TestSlowReceiversAreLeft(t *testing.T) {
 		"half a head":   {"HTTP/1.1 200 OK\r\nX-S3cr3t: s3cr3t", ErrRetry},
 		"only the head": {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", nil},
 		"half a body":   {"HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\ns3cr3t", nil},
-		"bad, and slow": {"HTTP/1.1 400 s3cr3t\r\nContent-Length: 100\r\n\r\ns3cr3t", ErrGone},
+		"bad, and slow": {"HTTP/1.1 422 s3cr3t\r\nContent-Length: 100\r\n\r\ns3cr3t", ErrGone},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

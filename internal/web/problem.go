@@ -106,7 +106,7 @@ func problemFor(ctx context.Context, log *slog.Logger, err error) (*api.Problem,
 		// The caller cannot mend that, but can tell who can.
 		log.ErrorContext(ctx, "call could not be served", "error", err)
 		return refused(access.Refusals{{Code: access.MachineUnreadable,
-			Sentence: "Azure does not let jitgate's identity do this; its operator has to assign that identity the custom role of docs/deploy.md on the machine's subscription or resource group, and finds the cause in the log."}}), nil
+			Sentence: "Azure does not let jitgate's identity do this; its operator finds in the log what that was, and has to assign the identity the role of docs/deploy.md that is missing: the custom role on the machine's subscription or resource group, or Storage Table Data Contributor."}}), nil
 	case errors.Is(err, access.ErrUnavailable), errors.Is(err, identity.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		log.ErrorContext(ctx, "call could not be served", "error", err)

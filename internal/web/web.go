@@ -7,6 +7,7 @@ package web
 import (
 	"context"
 	"crypto/subtle"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -137,15 +138,31 @@ func identify(c Config, next http.Handler) http.Handler {
 				return
 			}
 		}
-		if c.Ready != nil {
-			if err := c.Ready(r.Context()); err != nil {
-				Fail(w, r, c.Log, err)
-				return
-			}
+		if err := c.ready(r.Context()); err != nil {
+			Fail(w, r, c.Log, err)
+			return
 		}
 		info := callInfo{caller: caller, byRBAC: c.ByRBAC, address: clientAddress(r), base: baseURL(r)}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, info)))
 	})
+}
+
+// readyWithin is how long a call waits to be served. Azure Monitor, which calls as well,
+// gives up after a few seconds.
+const readyWithin = 3 * time.Second
+
+// ready is ErrUnavailable, whatever the cause is: the call was not looked at, and may come
+// again.
+func (c Config) ready(ctx context.Context) error {
+	if c.Ready == nil {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	if err := c.Ready(within); err != nil {
+		return fmt.Errorf("%w: %v", access.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // KeyHolder is the name of a caller who showed the alert key.
@@ -199,8 +216,13 @@ func Actor(ctx context.Context) access.Actor {
 // asks, approves and looks is found out machine by machine, and a person needs no app role.
 // That is not for guests: Azure's roles here say nothing about them.
 func May(ctx context.Context, op identity.Operation) bool {
+	return Caller(ctx).May(op) || op.ByRBAC() && ByAzureRBAC(ctx)
+}
+
+// ByAzureRBAC tells whether Azure is asked what the caller may: see [May].
+func ByAzureRBAC(ctx context.Context) bool {
 	i := info(ctx)
-	return i.caller.May(op) || i.byRBAC && op.ByRBAC() && !i.caller.Application && !i.caller.Guest && i.caller.Object != ""
+	return i.byRBAC && !i.caller.Application && !i.caller.Guest && i.caller.Object != ""
 }
 
 // Require refuses callers whose roles do not allow the operation.

@@ -110,16 +110,19 @@ func TestAzureRBACIsNotForGuests(t *testing.T) {
 func TestWhoIsKnownBeforeTheStoreIs(t *testing.T) {
 	for _, c := range []struct {
 		verifier verifier
+		err      error
 		status   int
 		asked    int
 	}{
-		{verifier{&identity.Error{Code: identity.TokenMissing}}, http.StatusUnauthorized, 0},
-		{verifier{}, http.StatusServiceUnavailable, 1},
+		{verifier{&identity.Error{Code: identity.TokenMissing}}, access.ErrUnavailable, http.StatusUnauthorized, 0},
+		{verifier{}, access.ErrUnavailable, http.StatusServiceUnavailable, 1},
+		{verifier{}, access.ErrForbidden, http.StatusServiceUnavailable, 1}, // an alert comes again after 503 alone
+		{verifier{}, errors.New("cannot be stored"), http.StatusServiceUnavailable, 1},
 	} {
 		asked := 0
 		mux, _ := New(Config{Verifier: c.verifier, Log: slog.New(slog.DiscardHandler), Ready: func(context.Context) error {
 			asked++
-			return access.ErrUnavailable
+			return c.err
 		}})
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, httptest.NewRequest("GET", "/api/requests", nil))
