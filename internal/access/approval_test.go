@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"jitgate/internal/access"
+	"jitgate/internal/armid"
 	"jitgate/internal/audit"
 )
 
@@ -203,6 +204,36 @@ func TestAVoteInTimeCounts(t *testing.T) {
 	w.deliver()
 	w.wantState(r.ID, access.Active)
 	w.wantState(short.ID, access.Lapsed)
+}
+
+// TestAVoteDuringTheDecision, after the votes were read and before it is too late.
+func TestAVoteDuringTheDecision(t *testing.T) {
+	w := newWorld(t)
+	w.rule(twoApprovers)
+	r := w.awaiting("web01")
+	w.vote(r.ID, approver(bob))
+	w.deliver()
+	w.clock.Advance(4*time.Hour - 3*time.Second)
+	busy, voted := *w.service, false
+	busy.Rights = asking(func() {
+		if !voted {
+			voted = true
+			w.vote(r.ID, approver(dave))
+			w.clock.Advance(2 * time.Second)
+		}
+	})
+	must(t, busy.Evaluate(ctx, r.ID))
+	w.wantState(r.ID, access.AwaitingApproval)
+	w.deliver()
+	w.wantState(r.ID, access.Active)
+}
+
+// asking is called when Azure is asked for rights, of which everybody has all.
+type asking func()
+
+func (f asking) Roles(context.Context, access.Person, armid.ID) ([]string, error) {
+	f()
+	return []string{access.RequesterRole, access.ApproverRole}, nil
 }
 
 // meanwhile is a store in which something happens right before its n-th change of a

@@ -31,12 +31,13 @@ func (s *Service) Evaluate(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("read request %s: %w", id, err)
 	}
+	heard := r.lastVote()
 	if r.undecided() {
 		if r, err = s.decide(ctx, r); err != nil {
 			return fmt.Errorf("decide request %s: %w", id, err)
 		}
 	}
-	if r, err = s.noteTimes(ctx, r); err != nil {
+	if r, err = s.noteTimes(ctx, r, heard); err != nil {
 		return fmt.Errorf("note what is due about request %s: %w", id, err)
 	}
 	return s.carryOut(ctx, &r)
@@ -202,10 +203,10 @@ func (s *Service) decideTarget(ctx context.Context, rules rulebook, r *Request, 
 // asked rules on a target. Nobody has approved it yet while it is pending: it is judged
 // as of when it was asked for, so that the moments it took to get here do not push it out
 // of a window that it was accepted in. What waited for approval is judged as of now, and
-// so is what nobody got to before its window shut.
+// so is what nobody got to for longer than that, or before its window shut.
 func (b rulebook) asked(r *Request, t *Target, tags map[string]string) ruling {
 	e := r.enquiry(t, tags)
-	if t.State == Pending {
+	if t.State == Pending && b.at.Sub(r.CreatedAt) <= Patience {
 		e.From = r.CreatedAt
 		if out := b.rule(e); out.until.IsZero() || out.until.After(b.at) {
 			return out

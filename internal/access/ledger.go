@@ -58,11 +58,17 @@ type Lockdown struct {
 // InForce reports whether the lockdown holds at now.
 func (l Lockdown) InForce(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
 
-// outlasts reports whether l makes o superfluous: both are of alerts, about the same, end
-// by themselves, and o not after l. An alert that comes every minute is one lockdown.
+// outlasts reports whether l makes o superfluous. Both are of alerts and about the same. If
+// the same news lift them, the later word holds; if none do, both end by themselves, and o
+// not after l: an alert that comes every minute is one lockdown.
 func (l Lockdown) outlasts(o Lockdown) bool {
-	return l.By.Same(jitgate) && o.By.Same(jitgate) && l.Alert == "" && o.Alert == "" && l.Scope.Equal(o.Scope) &&
-		!l.Until.IsZero() && !o.Until.IsZero() && !o.Until.After(l.Until)
+	switch {
+	case !l.By.Same(jitgate) || !o.By.Same(jitgate) || !l.Scope.Equal(o.Scope) || l.Alert != o.Alert:
+		return false
+	case l.Alert != "":
+		return l.At.After(o.At)
+	}
+	return !l.Until.IsZero() && !o.Until.IsZero() && !o.Until.After(l.Until)
 }
 
 // short is the lockdown as the row keeps it.

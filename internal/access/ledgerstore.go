@@ -34,9 +34,9 @@ type LedgerStore interface {
 	// ErrNotFound when it is not there any more, another one in its place included: one
 	// that was received at another time.
 	SettleSignal(ctx context.Context, s Signal) error
-	// RemoveSignal deletes a signal, done or not. One that is not there, or in whose place
-	// another one is, is none.
-	RemoveSignal(ctx context.Context, s Signal) error
+	// ReplaceSignal files a signal, not done, in the place of one with the same key, done or
+	// not. Replacing again changes nothing. Returns ErrNotFound as SettleSignal does.
+	ReplaceSignal(ctx context.Context, old, later Signal) error
 	// OpenSignals calls f for every signal that is not done.
 	OpenSignals(ctx context.Context, f func(Signal) error) error
 	// ForgetSignals deletes those done that were received before a time.

@@ -99,7 +99,7 @@ func (s *Service) addLockdown(ctx context.Context, l Lockdown) error {
 			return nil, refuse(LockdownsTooMany, "", fmt.Sprintf("%d lockdowns like this one are in force; lift some, and lock down a wider scope instead.", n))
 		}
 		d.Lockdowns = append(d.Lockdowns, l.short())
-		rec := record{at: l.At, by: l.By}
+		rec := record{at: s.now(), by: l.By}
 		rec.add(audit.LockdownSet, nil, audit.Event{VM: l.Scope.ID().String(), Text: l.text() + " " + sentence(l.Reason)})
 		return rec.events, nil
 	})

@@ -120,8 +120,9 @@ type Queue interface {
 	// EvaluateAt asks for it at a later time: a decision is overdue by then, or an end
 	// near.
 	EvaluateAt(ctx context.Context, request string, at time.Time) error
-	// Signal asks for an alert that was filed to be carried out.
-	Signal(ctx context.Context, key string) error
+	// Signal asks for an alert to be carried out. One that was filed at another time under
+	// the same key is other news, and no repeat of it.
+	Signal(ctx context.Context, key string, filed time.Time) error
 	// Tell asks for the notices of a request to be sent, or those of the ledger when
 	// request is empty; events as in Evaluate.
 	Tell(ctx context.Context, request string, events int) error

@@ -84,46 +84,64 @@ func (s *Service) TakeAlert(ctx context.Context, a alert.Alert, by Person) (Rece
 	}
 	signal := Signal{Key: a.Key, End: a.End, Alert: a.ID, Rule: a.Rule, Action: action, By: by, ReceivedAt: s.now(), Rules: fmt.Sprintf("%s version %d sha256:%s", AlertRulesKey, written.Version, written.Hash)}
 	out := Reception{Status: Accepted, Rule: action.Rule}
-	known, err := s.fileSignal(ctx, signal)
+	signal, repeat, err := s.fileSignal(ctx, signal)
 	if err != nil {
 		return Reception{}, fmt.Errorf("file the alert: %w", err)
 	}
-	if known != nil {
+	if repeat {
 		out.Status = Duplicate
-		if known.Done {
+		if signal.Done {
 			return out, nil
 		}
 	}
-	if err := s.Queue.Signal(ctx, signal.Key); err != nil {
+	if err := s.Queue.Signal(ctx, signal.Key, signal.ReceivedAt); err != nil {
 		return Reception{}, fmt.Errorf("queue the alert: %w", err)
 	}
 	return out, nil
 }
 
-// fileSignal files an alert, or returns the one that is there with the same news. What
-// says the opposite of it makes room: a workflow that locks a machine down again after it
-// was unlocked must not be taken for the repeat of its first word.
-func (s *Service) fileSignal(ctx context.Context, signal Signal) (*Signal, error) {
+// fileSignal files an alert and returns it as filed, or the one that is there with the same
+// news. Another word of a workflow about the same takes the place of the one before, and
+// is later than that whatever the clocks say: a machine that is locked down again after it
+// was unlocked, or for longer, must not be taken for a repeat.
+func (s *Service) fileSignal(ctx context.Context, signal Signal) (filed Signal, repeat bool, err error) {
 	for {
 		if err := s.Ledgers.InsertSignal(ctx, signal); !errors.Is(err, ErrExists) {
-			return nil, err
+			return signal, false, err
 		}
 		known, err := s.Ledgers.Signal(ctx, signal.Key)
 		switch {
-		case errors.Is(err, ErrNotFound): // it was removed at this moment
+		case errors.Is(err, ErrNotFound): // it was forgotten at this moment
 			continue
-		case err != nil:
-			return nil, err
-		case known.Action.Unlock == signal.Action.Unlock:
-			return &known, nil
+		case err != nil || signal.repeats(&known):
+			return known, true, err
 		}
-		if err := s.Ledgers.RemoveSignal(ctx, known); err != nil {
-			return nil, err
+		later := signal
+		if !later.ReceivedAt.After(known.ReceivedAt) {
+			later.ReceivedAt = known.ReceivedAt.Add(time.Microsecond)
 		}
 		if !known.Done && known.Action.Lockdown != nil {
-			signal.Action.Revoke = true // what it was to close is closed all the same
+			later.Action.Revoke = true // what it was to close is closed all the same
+		}
+		if err := s.Ledgers.ReplaceSignal(ctx, known, later); !errors.Is(err, ErrNotFound) {
+			return later, false, err
 		}
 	}
+}
+
+// ownEnd reports whether the news of its end are filed in the signal's own place, as those
+// of a workflow are.
+func (signal *Signal) ownEnd() bool { return signal.End == signal.Key }
+
+// repeats reports whether two signals of one key say the same.
+func (signal *Signal) repeats(o *Signal) bool {
+	until := func(s *Signal) (t time.Time) {
+		if s.Action.Lockdown != nil {
+			t = s.Action.Lockdown.Until
+		}
+		return t
+	}
+	return !signal.ownEnd() || signal.Action.Unlock == o.Action.Unlock && until(signal).Equal(until(o))
 }
 
 func (s *Service) looksAfter(vm armid.ID) bool {
@@ -136,7 +154,7 @@ func (s *Service) sweepSignals(ctx context.Context) error {
 	var faults []error
 	err := s.Ledgers.OpenSignals(ctx, func(signal Signal) error {
 		if now.After(signal.ReceivedAt.Add(Patience)) {
-			faults = append(faults, s.Queue.Signal(ctx, signal.Key))
+			faults = append(faults, s.Queue.Signal(ctx, signal.Key, signal.ReceivedAt))
 		}
 		return nil
 	})

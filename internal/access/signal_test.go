@@ -242,6 +242,122 @@ func TestTheLastWordOvertakesTheOneBefore(t *testing.T) {
 	}
 }
 
+// TestALockdownThatAnUnlockOvertook: the unlock is carried out after the lockdown was read
+// and before it is saved, so that there is nothing to lift yet.
+func TestALockdownThatAnUnlockOvertook(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	lock := own(t, "7", "lockdown", "web01")
+	_, err := w.service.TakeAlert(ctx, lock, carol)
+	must(t, err)
+	slow := *w.service
+	slow.Ledgers = &slowToSave{w.service.Ledgers, func() { w.take(own(t, "7", "unlock", "web01"), access.Accepted) }}
+	must(t, slow.CarryOutSignal(ctx, lock.Key))
+	w.active("web01")
+}
+
+// TestAnUnlockThatALockdownOvertook lifts nothing newer than itself: when it cannot be
+// settled and comes again, there is nothing left of it that would mend that.
+func TestAnUnlockThatALockdownOvertook(t *testing.T) {
+	w := newWorld(t)
+	w.alertRules()
+	w.take(own(t, "7", "lockdown", "web01"), access.Accepted)
+	unlock := own(t, "7", "unlock", "web01")
+	_, err := w.service.TakeAlert(ctx, unlock, carol)
+	must(t, err)
+	slow := *w.service
+	slow.Ledgers = unsettled{&slowToSave{w.service.Ledgers, func() { w.take(own(t, "7", "lockdown", "web01"), access.Accepted) }}}
+	if err := slow.CarryOutSignal(ctx, unlock.Key); !errors.Is(err, access.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	must(t, w.service.CarryOutSignal(ctx, unlock.Key))
+	w.sweep()
+	_, err = w.service.Submit(ctx, as(alice), "", ask("web01"))
+	wantCode(t, err, access.LockedDown)
+}
+
+// unsettled cannot settle anything.
+type unsettled struct{ access.LedgerStore }
+
+func (unsettled) SettleSignal(context.Context, access.Signal) error { return access.ErrUnavailable }
+
+// slowToSave has something happen before it changes the ledger for the first time.
+type slowToSave struct {
+	access.LedgerStore
+	meanwhile func()
+}
+
+func (s *slowToSave) UpdateLedger(ctx context.Context, change func(*access.Ledger) ([]audit.Event, error)) (access.Ledger, error) {
+	if meanwhile := s.meanwhile; meanwhile != nil {
+		s.meanwhile = nil
+		meanwhile()
+	}
+	return s.LedgerStore.UpdateLedger(ctx, change)
+}
+
+// TestALockdownIsAskedForAnew with another end, in force or not, or after an unlock that
+// was not carried out yet: the last word holds.
+func TestALockdownIsAskedForAnew(t *testing.T) {
+	in := func(w *world, d time.Duration) string { return w.clock.Now().Add(d).Format(time.RFC3339) }
+	locked := func(w *world, want bool) {
+		w.tb.Helper()
+		_, err := w.service.Submit(ctx, as(alice), "", ask("web01"))
+		if want {
+			wantCode(t, err, access.LockedDown)
+		} else {
+			must(t, err)
+		}
+	}
+	w := newWorld(t)
+	w.alertRules()
+	w.take(ownUntil(t, "7", "lockdown", "web01", in(w, 2*time.Hour)), access.Accepted)
+	w.take(ownUntil(t, "7", "lockdown", "web01", in(w, 6*time.Hour)), access.Accepted)
+	w.take(ownUntil(t, "7", "lockdown", "web01", in(w, 6*time.Hour)), access.Duplicate)
+	if l := w.ledger(); len(l.Lockdowns) != 1 {
+		t.Errorf("%d lockdowns of one machine", len(l.Lockdowns))
+	}
+	w.pass(3 * time.Hour)
+	w.sweep()
+	locked(w, true)
+	w.pass(3 * time.Hour)
+	w.sweep()
+	locked(w, false)
+	w.take(ownUntil(t, "7", "lockdown", "web01", in(w, time.Hour)), access.Accepted)
+	locked(w, true)
+	_, err := w.service.TakeAlert(ctx, own(t, "7", "unlock", "web01"), carol)
+	must(t, err)
+	w.queue.DropAll()
+	w.take(own(t, "7", "lockdown", "web01"), access.Accepted) // until somebody unlocks it
+	w.pass(2 * time.Hour)
+	w.sweep()
+	locked(w, true)
+	w.take(own(t, "7", "unlock", "web01"), access.Accepted)
+	locked(w, false)
+
+	w.take(ownUntil(t, "8", "lockdown", "web01", in(w, time.Hour)), access.Accepted)
+	w.pass(2 * time.Hour)
+	r := w.active("web01")
+	w.take(own(t, "8", "unlock", "web01"), access.Accepted) // late: it closes nothing
+	w.wantState(r.ID, access.Active)
+}
+
+// TestAWordThatIsNotFiled leaves the one before as it was: it is carried out.
+func TestAWordThatIsNotFiled(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		w := newWorld(t)
+		w.alertRules()
+		r := w.active("web01")
+		_, err := w.service.TakeAlert(ctx, own(t, "7", "lockdown", "web01"), carol)
+		must(t, err)
+		if _, err := newCrash(w, n).TakeAlert(ctx, own(t, "7", "unlock", "web01"), carol); err == nil && n < 3 {
+			t.Errorf("it did not die at effect %d", n)
+		}
+		w.deliver()
+		w.sweep()
+		w.wantState(r.ID, access.Revoked)
+	}
+}
+
 // slowToSettle has something happen before it settles a signal for the first time.
 type slowToSettle struct {
 	access.LedgerStore

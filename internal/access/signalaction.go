@@ -31,8 +31,8 @@ func (s *Service) CarryOutSignal(ctx context.Context, key string) error {
 		if err := s.carryOutSignal(ctx, &signal); err != nil {
 			return err
 		}
-		// Whoever took its place may have been carried out before our last step: then that
-		// step, and not the last word, holds.
+		// An unlock that took the place of our lockdown may have been carried out before we
+		// saved it, and found nothing to lift.
 		switch err := s.Ledgers.SettleSignal(ctx, signal); {
 		case err == nil:
 			return nil
@@ -94,7 +94,7 @@ func (s *Service) lockForAlert(ctx context.Context, signal *Signal) (ended int, 
 	var all []Lockdown
 	var faults []error
 	for _, vm := range signal.Action.Machines {
-		l := signal.lockdown(vm, s.now())
+		l := signal.lockdown(vm)
 		if !l.InForce(s.now()) {
 			continue
 		}
@@ -105,11 +105,11 @@ func (s *Service) lockForAlert(ctx context.Context, signal *Signal) (ended int, 
 	return ended, errors.Join(append(faults, err)...)
 }
 
-func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
-	sum := sha256.Sum256([]byte(signal.Key + "\x00" + vm.Key()))
+func (signal *Signal) lockdown(vm armid.ID) Lockdown {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%s", signal.Key, signal.ReceivedAt.UnixNano(), vm.Key()))
 	lock := signal.Action.Lockdown
 	l := Lockdown{
-		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: now, Until: lock.Until,
+		ID: uuid.UUID(sum[:16]).String(), Scope: policy.ScopeOf(vm), By: jitgate, At: signal.ReceivedAt, Until: lock.Until,
 		Reason: fmt.Sprintf("Alert rule %s, for alert %s.", signal.Action.Rule, clip(nameOr(signal.Rule, signal.Alert))),
 	}
 	if lock.UntilResolved {
@@ -125,7 +125,7 @@ func (signal *Signal) lockdown(vm armid.ID, now time.Time) Lockdown {
 // filed already. Messages overtake each other, and nobody else would lift it. It is
 // asked after the lockdown was saved: an end that is filed later finds it there.
 func (s *Service) alertOver(ctx context.Context, signal *Signal) (bool, error) {
-	if signal.Action.Lockdown == nil || !signal.Action.Lockdown.UntilResolved || signal.End == signal.Key {
+	if signal.Action.Lockdown == nil || !signal.Action.Lockdown.UntilResolved || signal.ownEnd() {
 		return false, nil
 	}
 	_, err := s.Ledgers.Signal(ctx, signal.End)
@@ -139,13 +139,13 @@ func (s *Service) alertOver(ctx context.Context, signal *Signal) (bool, error) {
 }
 
 // unlockForAlert lifts what was locked down until this alert is resolved, and returns
-// how many lockdowns that were.
+// how many lockdowns that were. What a workflow has locked down since it said so stays.
 func (s *Service) unlockForAlert(ctx context.Context, signal *Signal) (all int, err error) {
 	for lifted := mostEnded; lifted == mostEnded; all += lifted {
 		_, err := s.updateLedger(ctx, func(d *Ledger) ([]audit.Event, error) {
 			rec := record{at: s.now(), by: jitgate}
 			d.Lockdowns = slices.DeleteFunc(d.Lockdowns, func(l Lockdown) bool {
-				if l.Alert == "" || l.Alert != signal.End || len(rec.events) >= mostEnded {
+				if l.Alert == "" || l.Alert != signal.End || signal.ownEnd() && l.At.After(signal.ReceivedAt) || len(rec.events) >= mostEnded {
 					return false
 				}
 				rec.add(audit.LockdownLifted, nil, audit.Event{VM: l.Scope.ID().String(), Text: "The alert is resolved: " + l.text()})

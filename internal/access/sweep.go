@@ -120,7 +120,7 @@ func (s *Service) resume(ctx context.Context, r Request) error {
 	if updated.undecided() {
 		return s.Queue.Evaluate(ctx, r.ID, updated.Events)
 	}
-	if updated, err = s.noteTimes(ctx, updated); err != nil {
+	if updated, err = s.noteTimes(ctx, updated, updated.lastVote()); err != nil {
 		return err
 	}
 	return s.carryOut(ctx, &updated)

@@ -32,10 +32,10 @@ func (r *Request) reviewDue(now time.Time) bool {
 }
 
 // noteTimes puts on record what has become due by time alone: nobody decided, an end
-// is near, a review was not closed. A vote that came after r was read does not lapse with
-// it: it was given in time and has a look of its own.
-func (s *Service) noteTimes(ctx context.Context, r Request) (Request, error) {
-	now, heard := s.now(), r.lastVote()
+// is near, a review was not closed. A vote that came after the last one heard does not
+// lapse: it was given in time and has a look of its own.
+func (s *Service) noteTimes(ctx context.Context, r Request, heard time.Time) (Request, error) {
+	now := s.now()
 	due := r.reviewDue(now) || slices.ContainsFunc(r.Targets, func(t Target) bool {
 		return t.State == AwaitingApproval && r.lapsed(now) || t.reminderDue(now)
 	})

@@ -51,6 +51,47 @@ func TestWhatAWindowAcceptsItOpens(t *testing.T) {
 	}
 }
 
+// TestTheFirstWindowToShut ends a request for several machines, in whatever order they
+// were named.
+func TestTheFirstWindowToShut(t *testing.T) {
+	w := newWorld(t)
+	w.rule("windows: [{zone: UTC, from: '08:00', to: '12:00'}]")
+	w.apply("apiVersion: jitgate/v1\nscope: " + vmID("db01").String() + plainRest + tillNine)
+	nine := w.clock.Now().Add(time.Hour)
+	w.clock.Advance(15 * time.Minute)
+	for _, vms := range [][]string{{"web01", "db01"}, {"db01", "web01"}} {
+		r := w.submit(w.untilNine(vms...))
+		w.pass(2 * time.Second)
+		if r = w.wantState(r.ID, access.Active); !r.ExpiresAt().Equal(nine) {
+			t.Errorf("%v: open until %s", vms, r.ExpiresAt())
+		}
+	}
+}
+
+// TestTheGlassIsBrokenOutsideAWindow for as long as was asked.
+func TestTheGlassIsBrokenOutsideAWindow(t *testing.T) {
+	w := newWorld(t)
+	w.rule("windows: [{zone: UTC, from: '10:00', to: '12:00'}]\nbreakGlass: {requesters: {roles: [Jit.Oncall]}}")
+	r, err := w.service.Submit(ctx, as(alice, "Jit.Oncall"), "", glassAsk("web01"))
+	must(t, err)
+	w.deliver()
+	if r = w.wantState(r.ID, access.Active); !r.ExpiresAt().Equal(w.clock.Now().Add(time.Hour)) {
+		t.Errorf("open until %s", r.ExpiresAt())
+	}
+}
+
+// TestNobodyGotToIt: a condition on time is not judged by an hour that is long gone.
+func TestNobodyGotToIt(t *testing.T) {
+	w := newWorld(t)
+	w.rule(`conditions: [{expression: 'time < timestamp("2026-03-01T09:00:00Z")', message: The freeze begins at nine.}]`)
+	w.clock.Advance(59 * time.Minute)
+	r := w.submit(ask("web01"))
+	w.queue.DropAll()
+	w.pass(5 * time.Hour)
+	must(t, w.service.Evaluate(ctx, r.ID))
+	w.wantState(r.ID, access.Denied)
+}
+
 // slow is Azure's answer to who has which role on a machine, which takes a while.
 type slow struct{ clock *clockwork.FakeClock }
 

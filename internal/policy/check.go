@@ -148,7 +148,11 @@ func (c *check) times(at time.Time, asked time.Duration) {
 	}
 	allowed, shown := fmt.Sprintf("%s allows access", capital(p.name())), p.shown(at)
 	next, found := p.next(at.Add(open))
-	fits := found && p.open(next) >= asked
+	for i := 0; found && p.leaves(next) < MinDuration; i++ { // too short for any ask
+		next, found = p.next(next.Add(p.open(next)))
+		found = found && i < 7 // what comes every day is the same for ever
+	}
+	fits := found && p.leaves(next) >= asked
 	if left := p.leaves(at); left >= MinDuration {
 		passes, advice := "at most "+spoken(left), ""
 		if fits {
@@ -159,12 +163,12 @@ func (c *check) times(at time.Time, asked time.Duration) {
 	}
 	// A window about to close is as good as shut.
 	if !found {
-		c.refuse(OutsideWindow, "", "%s only %s, and that does not come again.", allowed, p.times())
+		c.refuse(OutsideWindow, "", "%s only %s, and no time that is long enough comes again.", allowed, p.times())
 		return
 	}
 	again := fmt.Sprintf("from %s on", p.shown(next))
 	if !fits {
-		again += ", for at most " + spoken(p.open(next))
+		again += ", for at most " + spoken(p.leaves(next))
 	}
 	c.refuse(OutsideWindow, "an ask "+again, "%s only %s, and access would open at %s; ask again %s.", allowed, p.times(), shown, again)
 }

@@ -119,7 +119,7 @@ func TestOneWindowMustHoldTheWholeAccess(t *testing.T) {
 		t.Error("maintenance comes again")
 	}
 	got := (Set{New(d, 1)}).Decide(Question{Ask: demoAsk(), At: instant(t, "2027-01-01T00:00:00Z")}).Refusals
-	if len(got) != 1 || got[0].Passes != "" || got[0].Sentence != "The policy for resource group rg-demo allows access only 2026-03-10T09:00:00Z to 2026-03-10T09:30:00Z or 2026-03-10T20:00:00Z to 2026-03-10T21:00:00Z, and that does not come again." {
+	if len(got) != 1 || got[0].Passes != "" || got[0].Sentence != "The policy for resource group rg-demo allows access only 2026-03-10T09:00:00Z to 2026-03-10T09:30:00Z or 2026-03-10T20:00:00Z to 2026-03-10T21:00:00Z, and no time that is long enough comes again." {
 		t.Errorf("%+v", got)
 	}
 }
@@ -135,7 +135,7 @@ func TestWhatPassesInAWindowPasses(t *testing.T) {
 		q.Duration = duration
 		return q, set.Decide(q).Refusals
 	}
-	q, got := ask("2026-03-10T07:15:13Z", time.Hour)
+	q, got := ask("2026-03-10T07:15:13Z", 59*time.Minute)
 	if len(got) != 1 || got[0].Passes != "at most 43m (PT43M)" ||
 		got[0].Sentence != "The policy for resource group rg-demo allows access every day 07:00–08:00 UTC, which from Tue 2026-03-10 07:15 UTC on leaves 44m (PT44M); ask for at most 43m (PT43M), or again from Wed 2026-03-11 07:00 UTC on." {
 		t.Errorf("%+v", got)
@@ -151,11 +151,22 @@ func TestWhatPassesInAWindowPasses(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	_, got = ask("2026-03-10T23:00:00Z", 3*time.Hour)
-	if len(got) != 1 || got[0].Passes != "an ask from Wed 2026-03-11 07:00 UTC on, for at most 1h (PT1H)" || !strings.HasSuffix(got[0].Sentence, "; ask again from Wed 2026-03-11 07:00 UTC on, for at most 1h (PT1H).") {
+	if len(got) != 1 || got[0].Passes != "an ask from Wed 2026-03-11 07:00 UTC on, for at most 59m (PT59M)" || !strings.HasSuffix(got[0].Sentence, "; ask again from Wed 2026-03-11 07:00 UTC on, for at most 59m (PT59M).") {
 		t.Errorf("%+v", got)
 	}
-	if _, got := ask("2026-03-11T07:00:00Z", time.Hour); len(got) > 0 {
-		t.Errorf("when it opens it is refused: %v", got)
+	if _, got := ask("2026-03-11T07:00:59Z", 59*time.Minute); len(got) > 0 {
+		t.Errorf("in the minute in which it opens it is refused: %v", got)
+	}
+
+	for windows, want := range map[string][]Window{
+		"ask again from Wed 2026-03-11 09:00 UTC on, for at most 59m (PT59M).": {{"UTC", nil, "07:00", "07:03"}, {"UTC", []string{"wed"}, "09:00", "10:00"}},
+		"and no time that is long enough comes again.":                         {{"UTC", nil, "07:00", "07:03"}},
+	} {
+		d.Windows = want
+		set = Set{New(d, 1)}
+		if _, got := ask("2026-03-10T23:00:00Z", 3*time.Hour); len(got) != 1 || !strings.HasSuffix(got[0].Sentence, windows) {
+			t.Errorf("%+v, want it to end with %q", got, windows)
+		}
 	}
 }
 

@@ -246,8 +246,8 @@ func (m *mortalQueue) EvaluateAt(ctx context.Context, request string, at time.Ti
 	return m.c.effect("schedule evaluate", func() error { return m.Queue.EvaluateAt(ctx, request, at) })
 }
 
-func (m *mortalQueue) Signal(ctx context.Context, key string) error {
-	return m.c.effect("send signal", func() error { return m.Queue.Signal(ctx, key) })
+func (m *mortalQueue) Signal(ctx context.Context, key string, filed time.Time) error {
+	return m.c.effect("send signal", func() error { return m.Queue.Signal(ctx, key, filed) })
 }
 
 func (m *mortalQueue) Tell(ctx context.Context, request string, events int) error {
@@ -438,8 +438,8 @@ func (m *mortalLedgers) SettleSignal(ctx context.Context, s access.Signal) error
 	return m.c.effect("settle signal", func() error { return m.LedgerStore.SettleSignal(ctx, s) })
 }
 
-func (m *mortalLedgers) RemoveSignal(ctx context.Context, s access.Signal) error {
-	return m.c.effect("remove signal", func() error { return m.LedgerStore.RemoveSignal(ctx, s) })
+func (m *mortalLedgers) ReplaceSignal(ctx context.Context, old, later access.Signal) error {
+	return m.c.effect("replace signal", func() error { return m.LedgerStore.ReplaceSignal(ctx, old, later) })
 }
 
 func (m *mortalLedgers) MarkLedgerTold(ctx context.Context, told map[string]int) error {

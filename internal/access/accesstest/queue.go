@@ -68,7 +68,7 @@ func (q *Queue) EvaluateAt(_ context.Context, request string, at time.Time) erro
 }
 
 // Signal implements access.Queue.
-func (q *Queue) Signal(_ context.Context, key string) error {
+func (q *Queue) Signal(_ context.Context, key string, _ time.Time) error {
 	_, err := q.add("signal", Message{Nudge: access.Nudge{Signal: key}})
 	return err
 }

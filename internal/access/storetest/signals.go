@@ -23,7 +23,8 @@ var signalTests = map[string]func(*testing.T, Store){
 	"NoKey":     testSignalWithoutKey,
 	"AtOnce":    testInsertSignalAtOnce,
 	"Settle":    testSettleSignal,
-	"Remove":    testRemoveSignal,
+	"Replace":   testReplaceSignal,
+	"Instead":   testReplaceSignalAtOnce,
 	"OpenStops": testOpenSignalsStops,
 	"OpenWhile": testOpenSignalsWhileSettling,
 	"Forget":    testForgetSignals,
@@ -110,7 +111,7 @@ func testSignalWithoutKey(t *testing.T, s Store) {
 		_, err := s.Signal(t.Context(), key)
 		wantError(t, "signal", err, access.ErrNotFound)
 		wantError(t, "settle", s.SettleSignal(t.Context(), o), access.ErrNotFound)
-		must(t, s.RemoveSignal(t.Context(), o))
+		wantError(t, "replace", s.ReplaceSignal(t.Context(), o, o), access.ErrNotFound)
 	}
 	wantOpen(t, s)
 }
@@ -154,30 +155,47 @@ func testSettleSignal(t *testing.T, s Store) {
 }
 
 // What a workflow says later takes the place of what it said before.
-func testRemoveSignal(t *testing.T, s Store) {
+func testReplaceSignal(t *testing.T, s Store) {
 	for n := range 3 {
 		must(t, s.InsertSignal(t.Context(), signal(n)))
 	}
 	must(t, s.SettleSignal(t.Context(), signal(1)))
 	for n := range 2 { // an open one, and one that is done
-		old := signal(n)
-		later := signal(n)
-		later.ReceivedAt = old.ReceivedAt.Add(time.Hour)
-		must(t, s.RemoveSignal(t.Context(), later))
-		_, err := s.Signal(t.Context(), old.Key)
-		must(t, err)
-		together(t, 3, func(int) error { return s.RemoveSignal(t.Context(), old) })
-		_, err = s.Signal(t.Context(), old.Key)
-		wantError(t, "what is removed", err, access.ErrNotFound)
-		must(t, s.InsertSignal(t.Context(), later))
+		old, later := signal(n), signal(n+5)
+		later.Key = old.Key
+		wantError(t, "in the place of another", s.ReplaceSignal(t.Context(), later, later), access.ErrNotFound)
+		must(t, s.ReplaceSignal(t.Context(), old, later))
 		wantSignal(t, s, later)
 		wantError(t, "settling the earlier one", s.SettleSignal(t.Context(), old), access.ErrNotFound)
+		wantOpen(t, s, later, signal(2))
 		must(t, s.SettleSignal(t.Context(), later))
 	}
 	wantOpen(t, s, signal(2))
 	must(t, s.ForgetSignals(t.Context(), noon.Add(24*time.Hour)))
-	_, err := s.Signal(t.Context(), hexKey(1))
-	wantError(t, "what is forgotten", err, access.ErrNotFound)
+	for n := range 2 {
+		_, err := s.Signal(t.Context(), hexKey(n))
+		wantError(t, "what is forgotten", err, access.ErrNotFound)
+	}
+}
+
+// Two words at the same moment: one takes the place of the first, the other finds that out.
+func testReplaceSignalAtOnce(t *testing.T, s Store) {
+	must(t, s.InsertSignal(t.Context(), signal(1)))
+	var won atomic.Int64
+	together(t, 6, func(n int) error {
+		later := signal(n + 2)
+		later.Key = hexKey(1)
+		err := s.ReplaceSignal(t.Context(), signal(1), later)
+		switch {
+		case errors.Is(err, access.ErrNotFound):
+			return nil
+		case err == nil:
+			won.Add(1)
+		}
+		return err
+	})
+	equal(t, "replacements that succeeded", 1, won.Load())
+	equal(t, "open signals", 1, len(openSignals(t, s)))
 }
 
 func testOpenSignalsStops(t *testing.T, s Store) {
@@ -283,7 +301,7 @@ func testSignalModel(t *testing.T, s Store) {
 			o := draw()
 			known, exists := model[o.Key]
 			same := exists && known.ReceivedAt.Equal(o.ReceivedAt)
-			switch rapid.SampledFrom([]string{"insert", "settle", "remove", "forget"}).Draw(rt, "action") {
+			switch rapid.SampledFrom([]string{"insert", "settle", "replace", "forget"}).Draw(rt, "action") {
 			case "insert":
 				if err := s.InsertSignal(ctx, o); exists != errors.Is(err, access.ErrExists) || !exists && err != nil {
 					rt.Fatalf("insert: error %v", err)
@@ -299,12 +317,15 @@ func testSignalModel(t *testing.T, s Store) {
 					known.Done = true
 					model[o.Key] = known
 				}
-			case "remove":
-				if err := s.RemoveSignal(ctx, o); err != nil {
-					rt.Fatalf("remove: error %v", err)
+			case "replace":
+				later := o
+				later.ReceivedAt = o.ReceivedAt.Add(250 * time.Millisecond)
+				fits := same || exists && known.ReceivedAt.Equal(later.ReceivedAt)
+				if err := s.ReplaceSignal(ctx, o, later); fits == errors.Is(err, access.ErrNotFound) || fits && err != nil {
+					rt.Fatalf("replace: error %v", err)
 				}
 				if same {
-					delete(model, o.Key)
+					model[o.Key] = later
 				}
 			default:
 				if err := s.ForgetSignals(ctx, o.ReceivedAt); err != nil {

@@ -87,8 +87,8 @@ func (q *Queue) EvaluateAt(ctx context.Context, request string, at time.Time) er
 }
 
 // Signal implements access.Queue.
-func (q *Queue) Signal(ctx context.Context, key string) error {
-	return send(ctx, q.requests, message(access.Nudge{Signal: key}, key))
+func (q *Queue) Signal(ctx context.Context, key string, filed time.Time) error {
+	return send(ctx, q.requests, message(access.Nudge{Signal: key}, key+"-"+strconv.FormatInt(filed.UnixNano(), 10)))
 }
 
 // Tell implements access.Queue.

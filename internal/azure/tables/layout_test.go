@@ -249,7 +249,7 @@ func TestUnreadableRows(t *testing.T) {
 		{s.ledger.table, alertsPartition, signalKey(1), []func() error{
 			func() error { _, err := s.Signal(t.Context(), signalKey(1)); return err },
 			func() error { return s.SettleSignal(t.Context(), sampleSignal(1)) },
-			func() error { return s.RemoveSignal(t.Context(), sampleSignal(1)) },
+			func() error { return s.ReplaceSignal(t.Context(), sampleSignal(1), sampleSignal(1)) },
 		}},
 		{s.requests.table, sample(1).ID, requestPlace(sample(1).ID).event(1), []func() error{
 			func() error { _, err := s.Events(t.Context(), sample(1).ID); return err },

@@ -59,10 +59,14 @@ var ledgerUndertakings = []undertaking{
 		},
 	},
 	{
-		name:    "RemoveSignal",
+		name:    "ReplaceSignal",
 		prepare: func(t *testing.T, s *Store) { putSignals(t, s, 1, 2) },
-		do:      func(ctx context.Context, s *Store) error { return s.RemoveSignal(ctx, sampleSignal(1)) },
-		done:    func(t *testing.T, s *Store) { wantSignals(t, s, "signal done 0", "signal 2", "done 0", "open 2") },
+		do: func(ctx context.Context, s *Store) error {
+			return errors.Join(s.ReplaceSignal(ctx, sampleSignal(0), laterSignal(0)), s.ReplaceSignal(ctx, sampleSignal(1), laterSignal(1)))
+		},
+		done: func(t *testing.T, s *Store) {
+			wantSignals(t, s, "signal 0", "signal 1", "signal 2", "open 0", "open 1", "open 2")
+		},
 	},
 	{
 		name:    "ForgetSignals",

@@ -125,6 +125,13 @@ func sampleSignal(n int) access.Signal {
 		Action: alert.Action{Machines: []armid.ID{vmID}, Revoke: true}}
 }
 
+// laterSignal is other news under the key of a sample.
+func laterSignal(n int) access.Signal {
+	s := sampleSignal(n)
+	s.ReceivedAt = s.ReceivedAt.Add(time.Hour)
+	return s
+}
+
 // putSignals files signals of which the first ones are done.
 func putSignals(t *testing.T, s *Store, done, open int) {
 	t.Helper()

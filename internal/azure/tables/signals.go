@@ -99,13 +99,23 @@ func (s *Store) SettleSignal(ctx context.Context, signal access.Signal) error {
 	})
 }
 
-// RemoveSignal implements [access.LedgerStore].
-func (s *Store) RemoveSignal(ctx context.Context, signal access.Signal) error {
-	err := s.changeSignal(ctx, signal, func(stored row, now access.Signal) []change {
-		return []change{remove(stored), removeAny(alertsPartition, signalMark(now))}
+// ReplaceSignal implements [access.LedgerStore].
+func (s *Store) ReplaceSignal(ctx context.Context, old, later access.Signal) error {
+	c, err := signalColumns(later)
+	if err != nil {
+		return fmt.Errorf("alert %s cannot be stored: %w", later.Key, err)
+	}
+	err = s.changeSignal(ctx, old, func(stored row, now access.Signal) []change {
+		save := []change{replace(stored, c), upsert(alertsPartition, signalMark(later), c)}
+		if now.Done {
+			save = append(save, removeAny(alertsPartition, signalMark(now)))
+		}
+		return save
 	})
-	if errors.Is(err, access.ErrNotFound) {
-		return nil
+	if errors.Is(err, access.ErrNotFound) { // it is ours that is there if the answer was lost
+		if now, rerr := s.Signal(ctx, later.Key); rerr == nil && now.ReceivedAt.Equal(later.ReceivedAt) {
+			return nil
+		}
 	}
 	return err
 }

@@ -131,10 +131,14 @@ func removeAny(pk, rk string) change {
 	return change{kind: aztables.TransactionTypeDelete, pk: pk, rk: rk, etag: &whatever}
 }
 
-// note makes sure that a row without columns exists. It is the one upsert: with
-// nothing in the row there is nothing to lose.
-func note(pk, rk string) change {
-	return change{kind: aztables.TransactionTypeInsertReplace, pk: pk, rk: rk}
+// note makes sure that a row without columns exists: with nothing in it there is nothing
+// to lose.
+func note(pk, rk string) change { return upsert(pk, rk, nil) }
+
+// upsert writes a row unread. It is right only for rows that another one of the same
+// transaction guards with its ETag.
+func upsert(pk, rk string, c columns) change {
+	return change{kind: aztables.TransactionTypeInsertReplace, pk: pk, rk: rk, columns: c}
 }
 
 // maxChanges is how many rows one entity-group transaction may change (Performing
