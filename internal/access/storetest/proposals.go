@@ -20,6 +20,7 @@ var proposalTests = map[string]func(*testing.T, Store){
 	"CarryOut":      testCarryOut,
 	"CarryOutLost":  testCarryOutWhatDoesNotWait,
 	"CarryOutAgain": testCarryOutTheSameAgain,
+	"Signature":     testSignatureOfItsOwn,
 	"OneOutcome":    testOneOutcome,
 }
 
@@ -200,6 +201,16 @@ func testCarryOut(t *testing.T, s Store) {
 		wantError(t, "carry out again", c.carryOut(s, agreed(c.proposal)), access.ErrNotFound)
 		equal(t, "document", done, c.state(s))
 	}
+}
+
+// A version that no proposal led to does not bear that of the one before it.
+func testSignatureOfItsOwn(t *testing.T, s Store) {
+	first := changes(t, s)[0]
+	must(t, s.Propose(t.Context(), first.proposal))
+	must(t, first.carryOut(s, agreed(first.proposal)))
+	sign := access.Signature{By: bob, At: first.proposal.At.Add(2 * time.Hour)}
+	must(t, s.RemovePolicy(t.Context(), first.proposal.Scope, first.proposal.Key, sign))
+	equal(t, "signature", sign, first.state(s).([]access.PolicyVersion)[0].Signature)
 }
 
 // What was dropped or replaced is not carried out, and nothing changes.
